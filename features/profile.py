@@ -1,0 +1,132 @@
+"""What was known about each creator's account on a day: readings, audience, price.
+
+Readings are smoothed where a single one is noisy: an exponentially weighted mean of logs over everything known by
+then (half-life three readings). Slow facts keep the last known value. A reading that arrives late and is older than
+one already known says nothing about the present and is left out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features import asof
+from features.encoding import Lists, Vocabulary
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+HALF_LIFE = 3  # readings; noise of about .3 in logs a reading against slow change
+GROWTH_DAYS = 90
+
+LEVELS = ("follower_count", "following_count", "content_count", "posts_per_week", "last_post_day")
+SMOOTHED_LOGS = ("median_views", "avg_likes", "avg_comments", "avg_shares", "avg_saves", "price")
+SMOOTHED = ("sponsored_share", "engagement_rate_sponsored", "audience_credibility", "content_polish")
+PRICE_SOURCES = ("quoted", "paid", "estimated")
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Creator readings sorted by (creator, day known)."""
+
+    keys: Ints
+    columns: Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class AudienceSets:
+    """Audience breakdowns of one dimension, sorted by (creator, day); entry codes are of that dimension."""
+
+    keys: Ints
+    lists: Lists
+
+
+def build_readings(snapshots: pl.DataFrame, creator: Ints) -> Readings:
+    """Sort and smooth `creator_snapshots` (canonical frame); `creator` is the code of each row, -1 left out."""
+    frame = snapshots.with_columns(
+        pl.Series("creator", creator),
+        pl.Series("known_day", asof.days(snapshots["known_at"])),
+        pl.col("snapshot_at").fill_null(pl.datetime(1, 1, 1)).alias("read_at"),
+        pl.col("last_post_at").dt.epoch("d").cast(pl.Float64).alias("last_post_day"),
+        pl.col("price_source").replace_strict(
+            list(PRICE_SOURCES), [0.0, 1.0, 2.0], default=0.0, return_dtype=pl.Float64
+        ),
+    ).filter(pl.col("creator") >= 0)
+    numeric = [*LEVELS, *SMOOTHED_LOGS, *SMOOTHED]
+    # every column takes part in the order, so that equal keys cannot come out in two orders
+    frame = frame.sort(["creator", "known_day", "read_at", *numeric], nulls_last=False)
+    frame = frame.filter(pl.col("read_at") >= pl.col("read_at").cum_max().over("creator"))
+    smooth = {"half_life": HALF_LIFE, "ignore_nulls": True}
+    frame = frame.select(
+        "creator",
+        "known_day",
+        pl.when(pl.col("snapshot_at").is_null()).then(None).otherwise(pl.col("read_at").dt.epoch("d"))
+        .cast(pl.Float64).alias("snapshot_day"),
+        pl.when(pl.col("price").is_null()).then(None).otherwise(pl.col("price_source"))
+        .forward_fill().over("creator").alias("price_source"),
+        *(pl.col(name).forward_fill().over("creator") for name in LEVELS),
+        *(pl.col(name).log1p().ewm_mean(**smooth).forward_fill().over("creator").exp().sub(1).alias(name)
+          for name in SMOOTHED_LOGS),
+        *(pl.col(name).ewm_mean(**smooth).forward_fill().over("creator") for name in SMOOTHED),
+    )  # fmt: skip
+    keys = asof.keys(frame["creator"].to_numpy(), frame["known_day"].to_numpy())
+    columns = {
+        name: frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for name in frame.columns
+        if name not in ("creator", "known_day")
+    }
+    return Readings(keys, columns)
+
+
+def profile_at(readings: Readings, creator: Ints, day: Ints) -> dict[str, Floats]:
+    """Readings of each creator known before each day, shape (n,) a column; NaN where nothing was known.
+
+    Adds `follower_growth`, the log change of followers over GROWTH_DAYS, and `snapshot_age` and
+    `last_post_age` in days.
+    """
+    index = asof.last_before(readings.keys, creator, day)
+    before = asof.last_before(readings.keys, creator, day - GROWTH_DAYS)
+    profile = {name: asof.take(column, index) for name, column in readings.columns.items()}
+    earlier = asof.take(readings.columns["follower_count"], before)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        growth = np.log(profile["follower_count"]) - np.log(earlier)
+    profile["follower_growth"] = np.where(np.isfinite(growth), growth, np.nan)
+    profile["snapshot_age"] = day - profile.pop("snapshot_day")
+    profile["last_post_age"] = np.maximum(day - profile.pop("last_post_day"), 0.0)
+    return profile
+
+
+def build_audience(audience: pl.DataFrame, creator: Ints, dimension: str, words: Vocabulary) -> AudienceSets:
+    """The breakdowns of one dimension of `creator_audience`; weights of a set above 1 in sum are scaled to 1.
+
+    Args:
+        audience: canonical frame.
+        creator: creator code of each row, -1 left out.
+        dimension: such as `country`.
+        words: vocabulary of its codes.
+    """
+    rows = pl.DataFrame(
+        {
+            "creator": creator,
+            "day": asof.days(audience["snapshot_at"]),
+            "code": words.codes(audience["code"]),
+            "weight": audience["weight"],
+            "wanted": (audience["dimension"] == dimension) & audience["weight"].is_not_null(),
+        }
+    ).filter(pl.col("wanted") & (pl.col("creator") >= 0) & (pl.col("code") >= 0))
+    rows = rows.group_by("creator", "day", "code").agg(pl.col("weight").max()).sort("creator", "day", "code")
+    sets = rows.select("creator", "day").unique().sort("creator", "day").with_row_index("set")
+    rows = rows.join(sets, on=["creator", "day"], maintain_order="left").with_columns(
+        pl.col("weight") / pl.max_horizontal(pl.col("weight").sum().over("set"), pl.lit(1.0))
+    )
+    lists = Lists.of(
+        rows["set"].cast(pl.Int64).to_numpy(), rows["code"].to_numpy(), rows["weight"].to_numpy(), len(sets)
+    )
+    return AudienceSets(asof.keys(sets["creator"].to_numpy(), sets["day"].to_numpy()), lists)
+
+
+def audience_at(sets: AudienceSets, creator: Ints, day: Ints) -> Lists:
+    """The newest breakdown of each creator known before each day; an empty row where there is none."""
+    return sets.lists.rows(asof.last_before(sets.keys, creator, day))

@@ -1,0 +1,133 @@
+"""Track record: running totals of settled placements by entity, as of a day.
+
+Totals are integers (logs in millionths, money in hundredths), so that they add up identically in any order, and a
+window is a difference of two totals. A placement counts from the day after the one it settled on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features import asof
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MICRO = 1e6
+CENTS = 100.0
+RECENT_DAYS = 90
+
+# what is summed; a count beside every sum, because outcomes are only partly known
+COLUMNS = (
+    "placements", "delivered", "viewed", "log_views", "views", "engaged_views", "engagements", "clicked_views",
+    "clicks", "sold_views", "conversions", "sales", "revenue", "valued", "value", "cost", "fees", "log_fee",
+    "sized_fees", "log_fee_per_follower",
+)  # fmt: skip
+_UNITS = {"log_views": MICRO, "log_fee": MICRO, "log_fee_per_follower": MICRO,
+          "revenue": CENTS, "value": CENTS, "cost": CENTS}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Totals of m entities and which of them each row means (`index` of shape (n,) or (1,); -1: none, all 0)."""
+
+    values: Ints
+    index: Ints
+
+    def __getitem__(self, column: str) -> Floats:
+        position = COLUMNS.index(column)
+        found = np.where(self.index >= 0, self.values[np.maximum(self.index, 0), position], 0)
+        return found / _UNITS.get(column, 1.0)
+
+
+@dataclass(frozen=True)
+class History:
+    """Running totals of one kind of entity, sorted by (entity, day settled)."""
+
+    keys: Ints
+    running: Ints
+
+    def at(self, entity: Ints, day: Ints) -> Totals:
+        """Totals of each entity before each day, shape (n,)."""
+        return Totals(self.values_at(entity, day), np.arange(len(entity)))
+
+    def recent(self, entity: Ints, day: Ints) -> Totals:
+        """Totals over the RECENT_DAYS before each day."""
+        values = self.values_at(entity, day) - self.values_at(entity, day - RECENT_DAYS)
+        return Totals(values, np.arange(len(entity)))
+
+    def values_at(self, entity: Ints, day: Ints) -> Ints:
+        """Totals as integers, shape (n, len(COLUMNS)); zeros where nothing had settled."""
+        if len(self.keys) == 0:
+            return np.zeros((len(entity), len(COLUMNS)), dtype=np.int64)
+        index = asof.last_before(self.keys, entity, day)
+        return np.where(index[:, None] >= 0, self.running[np.maximum(index, 0)], 0)
+
+
+def build_history(entity: Ints, settled_day: Ints, amounts: Ints) -> History:
+    """Sum the amounts of placements by entity and day, and run the totals within each entity.
+
+    Args:
+        entity: entity of each placement, -1: none, left out; shape (p,).
+        settled_day: UTC day its outcome was final, shape (p,).
+        amounts: what it adds, from `placement_amounts`, shape (p, len(COLUMNS)).
+    """
+    keep = entity >= 0
+    keys = asof.keys(entity[keep], settled_day[keep])
+    order = np.argsort(keys, kind="stable")
+    keys, amounts = keys[order], amounts[keep][order]
+    unique, starts = np.unique(keys, return_index=True)
+    if len(unique) == 0:
+        return History(unique, np.zeros((0, len(COLUMNS)), dtype=np.int64))
+    running = np.cumsum(np.add.reduceat(amounts, starts, axis=0), axis=0)
+    owner = unique >> asof.DAY_BITS
+    first = np.concatenate([[True], owner[1:] != owner[:-1]])
+    before = np.where(first[:, None], np.concatenate([np.zeros_like(running[:1]), running[:-1]]), 0)
+    start_of = np.maximum.accumulate(np.where(first, np.arange(len(unique)), 0))
+    return History(unique, running - before[start_of])
+
+
+def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
+    """What each placement adds to the totals, shape (p, len(COLUMNS)).
+
+    Args:
+        outcomes: columns of shape (p,), NaN where unknown: delivered (0/1), impressions, engagements, clicks,
+            conversions, net_revenue, value, cost, fee, follower_count.
+    """
+    impressions, fee, followers = outcomes["impressions"], outcomes["fee"], outcomes["follower_count"]
+    delivered = outcomes["delivered"] > 0
+    viewed = delivered & ~np.isnan(impressions)
+    paid = fee > 0
+    sized = paid & (followers > 0)
+
+    def known(name: str) -> NDArray[np.bool_]:
+        return viewed & ~np.isnan(outcomes[name])
+
+    sold = delivered & ~np.isnan(outcomes["net_revenue"])
+    valued = ~np.isnan(outcomes["value"]) & ~np.isnan(outcomes["cost"])
+    amounts: dict[str, tuple[NDArray[np.bool_], Floats]] = {
+        "placements": (np.ones(len(fee), dtype=bool), np.ones(len(fee))),
+        "delivered": (delivered, np.ones(len(fee))),
+        "viewed": (viewed, np.ones(len(fee))),
+        "log_views": (viewed, np.log1p(np.where(viewed, impressions, 0.0))),
+        "views": (viewed, impressions),
+        "engaged_views": (known("engagements"), impressions),
+        "engagements": (known("engagements"), outcomes["engagements"]),
+        "clicked_views": (known("clicks"), impressions),
+        "clicks": (known("clicks"), outcomes["clicks"]),
+        "sold_views": (known("conversions"), impressions),
+        "conversions": (known("conversions"), outcomes["conversions"]),
+        "sales": (sold, np.ones(len(fee))),
+        "revenue": (sold, outcomes["net_revenue"]),
+        "valued": (valued, np.ones(len(fee))),
+        "value": (valued, outcomes["value"]),
+        "cost": (valued, outcomes["cost"]),
+        "fees": (paid, np.ones(len(fee))),
+        "log_fee": (paid, np.log(np.where(paid, fee, 1.0))),
+        "sized_fees": (sized, np.ones(len(fee))),
+        "log_fee_per_follower": (sized, np.log(np.where(sized, fee, 1.0) / np.where(sized, followers, 1.0))),
+    }
+    columns = [np.where(mask, amount, 0.0) * _UNITS.get(name, 1.0) for name, (mask, amount) in amounts.items()]
+    return np.rint(np.column_stack(columns)).astype(np.int64)

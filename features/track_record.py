@@ -1,0 +1,83 @@
+"""Track record: how settled placements of the creator, the person, the brand, the niche and the format went.
+
+Only outcomes settled before the decision day count. Rates are relative to the market's on that day and shrunk
+towards it. A person's record leaves out the account at hand, so that nothing is counted twice.
+"""
+
+import numpy as np
+
+from features.declare import (
+    Context,
+    Definition,
+    Family,
+    Feature,
+    Floats,
+    Scope,
+    Show,
+    ratio,
+    shrunk_log_mean,
+    shrunk_log_ratio,
+)
+
+
+def _mean_views(c: Context) -> Floats:
+    """Mean log views of the creator's own placements; NaN without any."""
+    return ratio(c.records["creator"]["log_views"], c.records["creator"]["viewed"])
+
+
+def _views_against_usual(c: Context) -> Floats:
+    """Shrunk mean log views minus what the profile's median views would say; NaN without a profile."""
+    record = c.records["creator"]
+    usual = np.log1p(c.profile["median_views"])
+    return (record["log_views"] - record["viewed"] * usual) / (record["viewed"] + 2.0)
+
+
+def _feature(
+    name: str, define: Definition, phrase: str, show: Show = "exp_percent", scope: Scope = "creator"
+) -> Feature:
+    return Feature(name, Family.TRACK_RECORD, scope, define, phrase, show)
+
+
+def _rates(entity: str, words: str, scope: Scope) -> tuple[Feature, ...]:
+    """Placements, views and the three rates of one entity against the market."""
+
+    def against_market(events: str, exposure: str) -> Definition:
+        return lambda c: shrunk_log_ratio(c.records[entity], c.records["market"], events, exposure)
+
+    return (
+        _feature(f"{entity}_placements", lambda c: np.log1p(c.records[entity]["placements"]),
+                 f"past placements {words}", "expm1", scope),
+        _feature(f"{entity}_views",
+                 lambda c: shrunk_log_mean(c.records[entity], c.records["market"], "log_views", "viewed"),
+                 f"past views {words} against the market", scope=scope),
+        _feature(f"{entity}_engagement_rate", against_market("engagements", "engaged_views"),
+                 f"past engagement rate {words} against the market", scope=scope),
+        _feature(f"{entity}_click_rate", against_market("clicks", "clicked_views"),
+                 f"past click rate {words} against the market", scope=scope),
+        _feature(f"{entity}_conversion_rate", against_market("conversions", "sold_views"),
+                 f"past conversion rate {words} against the market", scope=scope),
+    )  # fmt: skip
+
+
+FEATURES = (
+    *_rates("creator", "of the creator", "creator"),
+    _feature("creator_mean_views", _mean_views, "mean views of past placements", "expm1"),
+    _feature("creator_recent_views",
+             lambda c: shrunk_log_mean(c.records["creator_recent"], c.records["market"], "log_views", "viewed"),
+             "views of the last 90 days' placements against the market"),
+    _feature("creator_views_against_usual", _views_against_usual, "views of past placements against usual posts"),
+    _feature("creator_delivery",
+             lambda c: shrunk_log_ratio(c.records["creator"], c.records["market"], "delivered", "placements"),
+             "share of agreed placements delivered, against the market"),
+    _feature("creator_return",
+             lambda c: shrunk_log_ratio(c.records["creator"], c.records["market"], "value", "cost"),
+             "past value per cost against the market"),
+    _feature("person_placements", lambda c: np.log1p(c.records["person_others"]["placements"]),
+             "past placements on the person's other accounts", "expm1"),
+    _feature("person_return",
+             lambda c: shrunk_log_ratio(c.records["person_others"], c.records["market"], "value", "cost"),
+             "past value per cost on the person's other accounts"),
+    *_rates("brand", "of the brand", "pair"),
+    *_rates("niche", "in the brief's niche", "pair"),
+    *_rates("deliverable", "of the deliverable", "pair"),
+)  # fmt: skip

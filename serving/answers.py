@@ -1,0 +1,79 @@
+"""What the service answers (contract: "Answers"): the same models for HTTP, the command line and the tests.
+
+Amounts are in the answer's `currency`; shares, ROI and probabilities are fractions. A number that is not finite is
+refused here rather than sent.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Factor = Literal["engagement", "cost", "geography", "niche", "content_style", "goal_fit", "track_record"]
+FeeSource = Literal["quoted", "paid", "estimated"]
+Confidence = Literal["high", "medium", "low"]
+
+
+class _Part(BaseModel):
+    # `model_version` is a name of the contract; pydantic would otherwise keep `model_` for itself.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Expected(_Part):
+    """What one placement is expected to bring; None where the data never showed that stage."""
+
+    impressions: float | None = None
+    engagements: float | None = None
+    clicks: float | None = None
+    conversions: float | None = None
+    value: float
+
+
+class Reason(_Part):
+    """One factor's part in a pick's place.
+
+    >>> Reason(factor="cost", effect=0.12, text="cheaper per view than 83 % of creators").factor
+    'cost'
+    """
+
+    factor: Factor
+    effect: float
+    text: str
+
+
+class Pick(_Part):
+    """One creator, with what a placement should bring and how sure that is."""
+
+    rank: int = Field(ge=1)
+    creator_id: str
+    person_id: str | None = None
+    username: str | None = None
+    platform: str
+    tier: str
+    tier_local: str
+    follower_count: int | None = None
+    fee: float | None = Field(default=None, description="None where there is nothing to go by; so are ROI and P then")
+    fee_source: FeeSource
+    expected: Expected
+    roi: float | None
+    roi_low: float | None = Field(description="low end of the 80 % interval")
+    roi_high: float | None = Field(description="high end of the 80 % interval")
+    p_profit: float | None = Field(ge=0, le=1, description="P(ROI > 0)")
+    confidence: Confidence
+    reasons: tuple[Reason, ...] = ()
+    explore: bool = False
+    propensity: float = Field(default=1.0, gt=0, le=1, description="chance with which an explored slot was filled so")
+
+
+class RankAnswer(_Part):
+    """The answer to `POST /v1/rank`; `considered` counts creators, `filtered_out` counts them by reason."""
+
+    request_id: str
+    brief_id: str | None = None
+    model_version: str
+    feature_schema: str
+    data_as_of: str
+    currency: str
+    value_basis: dict[str, Any]
+    considered: int = Field(ge=0)
+    filtered_out: dict[str, int]
+    picks: tuple[Pick, ...]

@@ -1,0 +1,214 @@
+"""The model: a funnel of stages from delivery to revenue, and the artefact it is kept in.
+
+An artefact is a folder: `model.json` (stages, scaler, feature list and hash, intervals, value basis, card) and one
+LightGBM text file a stage. Nothing is pickled.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import DataError
+from features.matrix import NAMES, schema_hash
+from features.settings import Settings
+from features.value import ValueBasis
+from serving.interval import Interval
+from serving.stage import Floats, Matrix, Scaler, Stage
+
+FORMAT = 1
+# order in which quantities are predicted, and what each may be a rate of, best first
+CHAIN: dict[str, tuple[str, ...]] = {
+    "delivery": ("one",),
+    "impressions": ("delivery",),
+    "engagements": ("impressions", "delivery"),
+    "clicks": ("impressions", "delivery"),
+    "conversions": ("clicks", "impressions", "delivery"),
+    "net_revenue": ("conversions", "clicks", "impressions", "delivery"),
+    "value": ("one",),
+}
+NEEDS = {
+    "awareness": ("impressions",),
+    "engagement": ("engagements",),
+    "conversion": ("net_revenue",),
+    "launch": ("impressions", "net_revenue"),
+    "local": ("net_revenue",),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted funnel.
+
+    Attributes:
+        stages: by quantity; a quantity the data could not teach is absent.
+        levels: factor by quantity that brings the product of stages to the level of the data.
+        fee: stage for the fee of creators without a known price, or None.
+        typical_fee: median past fee, used where there is no fee stage; None where no fee is known at all.
+        extra_cost: mean product and other cost of a placement, base currency.
+        commission_rate: fee as a share of net revenue where the data pay commission only, else None.
+        overridden_goals: goals whose past value was given by the data instead of the formula.
+        intervals: by goal; `any` pools all goals.
+        typical: median of each feature in training, for reasons, shape (f,).
+        card: the model card.
+    """
+
+    version: str
+    settings: Settings
+    basis: ValueBasis
+    scaler: Scaler
+    stages: Mapping[str, Stage]
+    levels: Mapping[str, float]
+    fee: Stage | None
+    typical_fee: float | None
+    extra_cost: float
+    commission_rate: float | None
+    overridden_goals: tuple[str, ...]
+    intervals: Mapping[str, Interval]
+    typical: Floats
+    card: Mapping[str, Any]
+
+    def expected(self, x: Matrix) -> dict[str, Floats]:
+        """Expected quantities of a placement agreed today (delivery risk included), shape (n,) each."""
+        design = self.scaler.design(x)
+        expected: dict[str, Floats] = {"one": np.ones(len(x))}
+        raw: dict[str, Floats] = {"one": np.ones(len(x))}
+        for quantity in CHAIN:
+            stage = self.stages.get(quantity)
+            if stage is None:
+                continue
+            raw[quantity] = np.exp(stage.log_rate(x, design)) * raw[stage.exposure]
+            if quantity == "delivery":
+                raw[quantity] = np.minimum(raw[quantity], 1.0)
+            expected[quantity] = raw[quantity] * self.levels.get(quantity, 1.0)
+        return expected
+
+    def estimated_fee(self, x: Matrix) -> Floats | None:
+        """Fee to expect of a creator whose price is not known, shape (n,); None where the data hold no fee."""
+        if self.fee is not None:
+            return np.exp(self.fee.log_rate(x, self.scaler.design(x)))
+        return None if self.typical_fee is None else np.full(len(x), self.typical_fee)
+
+    def require(self, goal: str) -> None:
+        """Refuse a goal that the training data could not teach.
+
+        Raises:
+            DataError: naming what the data lack.
+        """
+        if goal in self.overridden_goals:
+            return
+        self.basis.require(goal)
+        lacking = [name for name in NEEDS[goal] if name not in self.stages]
+        if lacking:
+            raise DataError(
+                f"goal {goal} needs {' and '.join(lacking)}, of which the training data held too little: "
+                "train on placements with that outcome, or ask for another goal",
+                field="goal",
+            )
+
+    def path_to(self, goal: str) -> tuple[Stage, ...]:
+        """The stages whose product is the main quantity of a goal, for reasons."""
+        quantity = "value" if goal in self.overridden_goals else NEEDS[goal][-1]
+        path: list[Stage] = []
+        while quantity in self.stages:
+            path.append(self.stages[quantity])
+            quantity = self.stages[quantity].exposure
+        return tuple(path)
+
+    def with_version(self, version: str) -> "Model":
+        """The same model under a registered version."""
+        return replace(self, version=version, card={**self.card, "version": version})
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Write the artefact into an existing, empty folder."""
+    stages = {**model.stages, **({"fee": model.fee} if model.fee else {})}
+    for name, stage in stages.items():
+        if stage.trees is not None:
+            (folder / f"{name}.txt").write_text(stage.trees, encoding="utf-8")
+    data = {
+        "format": FORMAT,
+        "version": model.version,
+        "feature_names": list(NAMES),
+        "feature_schema": schema_hash(),
+        "settings": model.settings.model_dump(mode="json"),
+        "basis": vars(model.basis),
+        "scaler": {"mean": model.scaler.mean.tolist(), "scale": model.scaler.scale.tolist()},
+        "stages": {name: stage.to_json() for name, stage in stages.items()},
+        "levels": dict(model.levels),
+        "typical_fee": model.typical_fee,
+        "extra_cost": model.extra_cost,
+        "commission_rate": model.commission_rate,
+        "overridden_goals": list(model.overridden_goals),
+        "intervals": {name: interval.to_json() for name, interval in model.intervals.items()},
+        "typical": [None if np.isnan(v) else float(v) for v in model.typical],
+        "card": dict(model.card),
+    }
+    (folder / "model.json").write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
+
+
+def load_model(folder: Path) -> Model:
+    """Read an artefact.
+
+    Raises:
+        DataError: it is cut short, of another format, or was trained on another feature list.
+    """
+    try:
+        data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        _refuse_other_features(data)
+        stages = {
+            name: Stage.from_json(stage, _trees(folder / f"{name}.txt")) for name, stage in data["stages"].items()
+        }
+        model = Model(
+            version=data["version"],
+            settings=Settings.model_validate(data["settings"]),
+            basis=ValueBasis(**data["basis"]),
+            scaler=Scaler(np.array(data["scaler"]["mean"]), np.array(data["scaler"]["scale"])),
+            stages={name: stage for name, stage in stages.items() if name != "fee"},
+            levels=data["levels"],
+            fee=stages.get("fee"),
+            typical_fee=data["typical_fee"],
+            extra_cost=data["extra_cost"],
+            commission_rate=data["commission_rate"],
+            overridden_goals=tuple(data["overridden_goals"]),
+            intervals={name: Interval.from_json(entry) for name, entry in data["intervals"].items()},
+            typical=np.array([np.nan if v is None else v for v in data["typical"]]),
+            card=data["card"],
+        )
+        for stage in stages.values():
+            _ = stage.booster  # parsed now, so that a broken file is refused here and not in a request
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"model in {folder.name} cannot be read ({type(error).__name__}): train again") from error
+    except lgb_error() as error:
+        raise DataError(f"model in {folder.name} holds a broken tree file: train again") from error
+    return model
+
+
+def lgb_error() -> type[Exception]:
+    """LightGBM's own error type."""
+    from lightgbm.basic import LightGBMError  # noqa: PLC0415 - not part of lightgbm's public names
+
+    return LightGBMError
+
+
+def _trees(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _refuse_other_features(data: Mapping[str, Any]) -> None:
+    if data.get("format") != FORMAT:
+        raise DataError(f"model format {data.get('format')} is not {FORMAT}: train again with this version")
+    if data["feature_schema"] != schema_hash():
+        model, code = set(data["feature_names"]), set(NAMES)
+        raise DataError(
+            f"model was trained on feature schema {data['feature_schema']}, this code computes {schema_hash()} "
+            f"(only in the model: {sorted(model - code) or 'none'}; only in the code: {sorted(code - model) or 'none'}): "
+            "train again, or roll back the code"
+        )
+
+
+__all__ = ["CHAIN", "NEEDS", "Model", "NDArray", "load_model", "save_model"]

@@ -1,0 +1,126 @@
+"""Why a creator: contributions to the log of value, summed by factor, against the average candidate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.declare import Family, Feature, Show
+from features.matrix import FEATURES
+from serving.answers import Reason
+from serving.model import Model
+from serving.stage import Floats, Matrix
+
+SAMPLE = 128  # candidates whose mean stands for the average candidate
+SMALL = 0.01  # in logs: an effect nobody would act on
+
+_FACTOR_WORDS = {
+    Family.ENGAGEMENT: "Audience size and engagement",
+    Family.COST: "Cost",
+    Family.GEOGRAPHY: "Geography",
+    Family.NICHE: "Niche fit",
+    Family.CONTENT_STYLE: "Content style",
+    Family.GOAL_FIT: "Goal fit",
+    Family.TRACK_RECORD: "Track record",
+}
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Beside the model's features: what else of the formula differs between candidates, in logs, shape (n,)."""
+
+    cost: Floats
+    geography: Floats
+    credibility: Floats
+
+
+def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
+    """Reasons of each pick, strongest first.
+
+    Args:
+        model: the funnel.
+        goal: the brief's goal.
+        x: features of all candidates, shape (n, f).
+        factors: logs of cost, target share and credibility where the formula uses them, else zeros.
+        picks: rows to explain.
+
+    The effect of a factor is the sum of its features' contributions to the log of ROI's value over cost, minus the
+    mean of a sample of candidates; the effects of a pick add up to its difference from that average candidate.
+    """
+    sample = np.unique(np.linspace(0, len(x) - 1, min(SAMPLE, len(x))).astype(np.int64))
+    rows = np.concatenate([picks, sample])
+    contributions = _contributions(model, goal, x[rows])
+    relative = contributions[: len(picks)] - contributions[len(picks) :].mean(axis=0)
+    extra = {
+        Family.COST: -(factors.cost[picks] - factors.cost[sample].mean()),
+        Family.GEOGRAPHY: factors.geography[picks] - factors.geography[sample].mean(),
+        Family.ENGAGEMENT: factors.credibility[picks] - factors.credibility[sample].mean(),
+    }
+    average_cost = float(np.exp(factors.cost[sample].mean()))
+    families = np.array([feature.family for feature in FEATURES])
+    reasons = []
+    for position, row in enumerate(picks):
+        found = []
+        for family in Family:
+            members = np.flatnonzero(families == family)
+            parts = relative[position, members]
+            formula = float(extra[family][position]) if family in extra else 0.0
+            effect = float(parts.sum()) + formula
+            if family is Family.COST and abs(formula) >= np.abs(parts).max():
+                why = (
+                    f"costs {_number(np.exp(factors.cost[row]))} against {_number(average_cost)} for a usual candidate"
+                )
+            else:
+                why = _strongest(model, x[row], members[np.argsort(-np.abs(parts), kind="stable")])
+            found.append(Reason(factor=family.value, effect=round(effect, 4), text=_sentence(family, effect, why)))
+        reasons.append(tuple(sorted(found, key=lambda reason: -abs(reason.effect))))
+    return reasons
+
+
+def _contributions(model: Model, goal: str, x: Matrix) -> Floats:
+    design = model.scaler.design(x)
+    total = np.zeros(x.shape)
+    for stage in model.path_to(goal):
+        total += stage.log_contributions(x, design)
+    return total
+
+
+def _sentence(family: Family, effect: float, why: str) -> str:
+    words = _FACTOR_WORDS[family]
+    if abs(effect) < SMALL:
+        return f"{words} makes little difference" + (f": {why}." if why else ".")
+    percent = np.expm1(effect) * 100
+    size = f"{np.exp(effect):.1f} times" if percent >= 100 else f"{abs(percent):.0f} %"
+    verb = "multiplies" if percent >= 100 else "raises" if effect > 0 else "lowers"
+    by = f"{verb} expected return {'' if verb == 'multiplies' else 'by '}{size}"
+    return f"{words} {by}" + (f": {why}." if why else ".")
+
+
+def _strongest(model: Model, row: Matrix, members: Sequence[int] | NDArray[np.int64]) -> str:
+    """The strongest known signal of a factor, in words: its value beside the typical one."""
+    for member in members:
+        feature, value, typical = FEATURES[member], float(row[member]), float(model.typical[member])
+        if np.isnan(value):
+            continue
+        shown = _shown(feature, value)
+        usual = "" if np.isnan(typical) or feature.show == "yes_no" else f" (typical {_shown(feature, typical)})"
+        return f"{feature.phrase} {shown}{usual}"
+    return ""
+
+
+def _shown(feature: Feature, value: float) -> str:
+    show: Show = feature.show
+    if show == "yes_no":
+        return "yes" if value > 0 else "no"
+    if show == "percent":
+        return f"{value * 100:.3g} %"
+    if show == "exp_percent":
+        return f"{np.exp(value) * 100:.3g} %"
+    if feature.name == "follower_growth":
+        return f"{np.expm1(value) * 100:+.1f} %"
+    return _number({"exp": np.exp, "expm1": np.expm1}.get(show, float)(value))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

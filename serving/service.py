@@ -1,0 +1,196 @@
+"""The BentoML service: `POST /v1/rank`, `GET /v1/model`, probes and metrics.
+
+What a request may look like is settled in `serving.http_errors`, which model answers in `serving.holder`; here is
+the wiring. The home whose release is served is INFLUENCER_ROI_HOME (default `.influencer-roi`).
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import bentoml
+from bentoml._internal.service.openapi.specification import PathItem
+from bentoml._internal.utils.analytics import usage_stats
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from features.brief import Brief, parse_brief_json
+from features.errors import DataError
+from serving import holder
+from serving.answers import RankAnswer
+from serving.http_errors import REQUEST_ID, App, ErrorEnvelope, Receive, Scope, Send, error_response, log
+
+HOME_VARIABLE = "INFLUENCER_ROI_HOME"
+DEFAULT_HOME = ".influencer-roi"
+GUIDE = "there are POST /v1/rank, GET /v1/model, GET /livez, GET /readyz, GET /metrics and GET /docs.json"
+# Later than our own time-out, so that ours answers; BentoML's answer has another shape.
+OUTER_TIMEOUT_SECONDS = 120
+# For the workers, set before they start: LightGBM and numpy read them when they load, and two libraries' threads
+# that spin on the same cores run many times slower than one thread each.
+WORKER_ENVIRONMENT = [
+    {"name": "OMP_WAIT_POLICY", "value": "passive"},
+    {"name": "OMP_NUM_THREADS", "value": "1"},
+    {"name": "OPENBLAS_NUM_THREADS", "value": "1"},
+    {"name": usage_stats.BENTOML_DO_NOT_TRACK, "value": "True"},
+]
+
+
+def no_telemetry() -> None:
+    """Keep BentoML from reporting use to its makers, in this process and those it starts.
+
+    The variable alone comes too late here: the `bentoml` command has asked, and cached the answer, before it
+    imports any service.
+    """
+    os.environ[usage_stats.BENTOML_DO_NOT_TRACK] = "True"
+    usage_stats.do_not_track.cache_clear()
+
+
+# The one effect of this import: it is all of ours that a plain `bentoml serve` or `bentoml build` runs.
+no_telemetry()
+
+
+def home() -> Path:
+    """The home to serve from, absolute."""
+    return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).resolve()
+
+
+def _held() -> holder.Held:
+    return bentoml.get_current_service().holder.held  # type: ignore[no-any-return]
+
+
+async def model_card(_: Request) -> Response:
+    """`GET /v1/model`: the card of the model that answers now."""
+    held = _held()
+    if held.release is None:
+        return error_response(503, held.problem or "")
+    return JSONResponse(held.release.card)
+
+
+class Readiness:
+    """ASGI middleware that answers `/readyz`: BentoML's own can say neither which model is served nor why not."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer `/readyz`, pass on the rest."""
+        if scope["type"] != "http" or scope["path"] != "/readyz" or scope["method"] not in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        held = _held()
+        if held.release is None:
+            response = error_response(503, held.problem or "")
+        else:
+            served = {"model_version": held.release.model_version, "data_as_of": held.release.data_as_of}
+            response = JSONResponse({"status": "ready", **served, "problem": held.problem})
+        await response(scope, receive, send)
+
+
+class _Documented(bentoml.Service):  # type: ignore[misc] # bentoml ships no types mypy may follow here
+    """A service whose OpenAPI names what BentoML does not know of: the mounted route and our error shape."""
+
+    @property
+    def openapi_spec(self) -> Any:
+        spec = super().openapi_spec
+        errors = {str(status): _error_schema(words) for status, words in _ERRORS.items()}
+        for path in spec.paths.values():
+            if path.post:
+                answered = {code: said for code, said in path.post["responses"].items() if int(code) < 400}
+                path.post["responses"] = {**answered, **errors}
+        card = {"application/json": {"schema": {"type": "object", "title": "ModelCard"}}}
+        spec.paths["/v1/model"] = PathItem(
+            get={
+                "responses": {"200": {"description": "The model card", "content": card}, "503": errors["503"]},
+                "tags": ["Service APIs"],
+                "description": "The card of the model that answers now: data, metrics beside baselines, settings.",
+                "operationId": f"{self.name}__model",
+            }
+        )
+        return spec
+
+
+_ERRORS = {
+    400: "The request is wrong: the message says how, `field` where",
+    413: "The body is over 1 MiB",
+    422: "Nothing can satisfy the request: the message says which limit to relax",
+    429: "Too many requests at a time: retry after the seconds in Retry-After",
+    500: "Our fault: the log has the cause under request_id",
+    503: "No model yet: the message names the command to run",
+    504: "No answer in time",
+}
+
+
+def _error_schema(description: str) -> Mapping[str, Any]:
+    text = {"type": "string"}
+    fields = {"code": text, "message": text, "field": {"type": "string", "nullable": True}, "request_id": text}
+    error = {"type": "object", "properties": fields, "required": list(fields)}
+    schema = {"type": "object", "properties": {"error": error}, "required": ["error"]}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+@bentoml.service(
+    name="influencer_roi",
+    service_class=_Documented,
+    envs=WORKER_ENVIRONMENT,
+    workers=1,
+    traffic={"timeout": OUTER_TIMEOUT_SECONDS},
+)
+class InfluencerROI:
+    """Ranks creators for a campaign brief by what a placement with each would return."""
+
+    def __init__(self) -> None:
+        self._engine = holder.default_engine()
+        self.holder = holder.ReleaseHolder(home(), self._engine)
+        self._watch: asyncio.Task[None] | None = None
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def settle_home() -> None:
+        """Fix a relative home while still in the folder the server was started in; workers run in the bento's."""
+        os.environ[HOME_VARIABLE] = str(home())
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start_watching(self) -> None:
+        """Load what there is, then follow the home."""
+        await asyncio.to_thread(self.holder.refresh)
+        self._watch = asyncio.create_task(self.holder.watch())
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def stop_watching(self) -> None:
+        """Stop following the home."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+
+    @bentoml.api(route="/v1/rank", output_spec=RankAnswer)  # type: ignore[untyped-decorator]
+    def rank(self, brief: Brief, /) -> Response:
+        """Rank every creator for a brief; the body is the brief, flat."""
+        held = self.holder.held
+        if held.release is None:
+            return error_response(503, held.problem or "")
+        try:
+            answer = self._engine.rank(held.release, brief, request_id=REQUEST_ID.get())
+        except self._engine.nothing_fits as error:
+            return error_response(422, str(error), field=getattr(error, "field", None))
+        except DataError as error:
+            return error_response(400, str(error), field=error.field)
+        except Exception:
+            log.exception("request %s failed: model %s", REQUEST_ID.get(), held.release.model_version)
+            return error_response(500, "")
+        # The engine's answer has been validated when it was built; BentoML would do it all again.
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _wire(service: Any) -> None:
+    service.mount_asgi_app(Starlette(routes=[Route("/model", model_card)]), path="/v1")
+    service.add_asgi_middleware(ErrorEnvelope, checks={"/v1/rank": parse_brief_json}, guide=GUIDE)
+    service.add_asgi_middleware(Readiness)
+
+
+_wire(InfluencerROI)

@@ -1,0 +1,97 @@
+"""One stage of the funnel: a linear base on standardised features plus a LightGBM residual, both in logs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+
+CLIP = 5.0  # standard deviations: a linear base must not run away on values never seen
+MAX_LOG = 40.0
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Centres and scales features; shape (f,) each. Missing values become 0 beside an indicator of their own."""
+
+    mean: Floats
+    scale: Floats
+
+    def design(self, x: Matrix) -> Matrix:
+        """Standardised features and missing indicators side by side, shape (n, 2 f), finite.
+
+        >>> Scaler(np.array([1.0]), np.array([2.0])).design(np.array([[3.0], [np.nan]], dtype=np.float32)).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
+        z = (x - self.mean.astype(np.float32)) / self.scale.astype(np.float32)
+        missing = np.isnan(z)
+        np.clip(z, -CLIP, CLIP, out=z)
+        z[missing] = 0.0
+        return np.hstack([z, missing.astype(np.float32)])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Expected `quantity` per unit of `exposure`.
+
+    Attributes:
+        quantity: what is predicted, such as `engagements`.
+        exposure: the quantity it is a rate of, such as `impressions`; `one` for none.
+        intercept, coef: linear base over the scaler's design, shape (2 f,).
+        trees: LightGBM model text of the residual, or None where the base alone did as well on later data.
+        weight: how much of the residual is added.
+        spread: standard deviation of the log residual, for stages whose noise is about log-normal.
+        rows: rows it was trained on.
+    """
+
+    quantity: str
+    exposure: str
+    intercept: float
+    coef: Floats
+    trees: str | None
+    weight: float
+    spread: float
+    rows: int
+
+    @cached_property
+    def booster(self) -> lgb.Booster | None:
+        """The residual's trees, parsed once."""
+        return None if self.trees is None or self.weight == 0 else lgb.Booster(model_str=self.trees)
+
+    def log_rate(self, x: Matrix, design: Matrix) -> Floats:
+        """Log of the expected rate, shape (n,)."""
+        log_rate = design @ self.coef.astype(np.float32) + np.float32(self.intercept)
+        out = log_rate.astype(np.float64)
+        if self.booster is not None:
+            out += self.weight * self.booster.predict(x, raw_score=True, num_threads=1)
+        return np.clip(out, -MAX_LOG, MAX_LOG)
+
+    def log_contributions(self, x: Matrix, design: Matrix) -> Floats:
+        """What each feature adds to the log rate relative to the average training row, shape (n, f).
+
+        Linear part: coefficient x standardised value (and its indicator); trees: TreeSHAP (Lundberg et al. 2020).
+        """
+        f = x.shape[1]
+        linear = design * self.coef
+        out = linear[:, :f] + linear[:, f:]
+        if self.booster is not None:
+            out = out + self.weight * np.asarray(self.booster.predict(x, pred_contrib=True, num_threads=1))[:, :f]
+        return np.asarray(out, dtype=np.float64)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the trees."""
+        return {
+            "quantity": self.quantity, "exposure": self.exposure, "intercept": self.intercept,
+            "coef": self.coef.tolist(), "weight": self.weight, "spread": self.spread, "rows": self.rows,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], trees: str | None) -> "Stage":
+        """The inverse of `to_json`, with the trees beside it."""
+        return cls(**{**data, "coef": np.array(data["coef"])}, trees=trees)

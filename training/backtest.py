@@ -1,0 +1,215 @@
+"""The backtest: the model and the simple rules on later placements, by the code that is served."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.context import placement_context
+from features.declare import Context
+from features.geography import value_share
+from features.market import Market
+from features.matrix import NAMES, matrix
+from features.tiers import tier_names
+from features.value import GOALS
+from serving.interval import Interval
+from serving.model import Model
+from serving.ranking import score
+from serving.stage import Floats, Matrix
+from training.baselines import RuleData, rule_predictions
+from training.funnel_fit import Labels, fit_model, labels
+from training.intervals import MIN_ROWS as MIN_INTERVAL_ROWS
+from training.intervals import coverage, fit_intervals
+from training.metrics import Metrics, bootstrap, judge, tweedie
+from training.split import Split
+from training.stage_fit import FitOptions
+
+Ints = NDArray[np.int64]
+
+MIN_JUDGED = 50
+MODEL = "model"
+# what to judge by, best first: money if it can be, else the deepest outcome that later placements know
+TARGETS = ("value", "net_revenue", "conversions", "clicks", "engagements", "impressions")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Every placement of a market as features and labels, and what the value formula needs beside them."""
+
+    market: Market
+    context: Context
+    x: Matrix
+    labels: Labels
+    share: Floats
+
+    @property
+    def credibility(self) -> Floats:
+        """Audience credibility as of the day, NaN where unknown, shape (n,)."""
+        return self.context.profile["audience_credibility"]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What later placements say.
+
+    Attributes:
+        target: what was judged (`value` unless no later placement could be).
+        missing: why it is not value, or None.
+        split: the window and its rows; `judged` are the test rows with the target known.
+        predicted: by name (`model` or a rule), shape (judged,).
+        metrics: by name.
+        slices: by kind and member, metrics by name.
+        gain: interval (90 %, bootstrap by campaign) of the best rule's deviance minus the model's.
+        intervals: of actual / expected value, measured on all judged rows.
+        coverage: share of the later half of the judged rows inside intervals measured on the earlier half.
+    """
+
+    target: str
+    missing: str | None
+    split: Split
+    judged: Ints
+    actual: Floats
+    predicted: Mapping[str, Floats]
+    metrics: Mapping[str, Metrics]
+    slices: Mapping[str, Mapping[str, Mapping[str, Metrics]]]
+    gain: tuple[float, float]
+    intervals: Mapping[str, Interval]
+    coverage: float | None
+    model: Model
+
+    @property
+    def best_rule(self) -> str:
+        """The rule with the least deviance."""
+        rules = {name: m.deviance for name, m in self.metrics.items() if name != MODEL}
+        return min(rules, key=rules.__getitem__)
+
+
+def build_dataset(market: Market) -> Dataset:
+    """Features and labels of every placement, each as of the day it was agreed."""
+    p = market.placements
+    context = placement_context(market, np.arange(len(p)))
+    share = value_share(
+        context.lists["country"], context.codes["country"], market.campaigns, p.campaign, market.prior
+    )
+    return Dataset(market, context, matrix(context, len(p)), labels(market), share)
+
+
+def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | None:
+    """Fit on what had settled when the window opened, and judge on the window; None where nothing can be judged."""
+    if len(split.train) == 0 or len(split.test) == 0:
+        return None
+    model = fit_model(data.market, data.x[split.train], data.labels.part(split.train), options)
+    for target in TARGETS:
+        predicted = predict(data, model, split.test, target)
+        actual = outcome(data, target)
+        known = np.isfinite(actual[split.test]) & np.isfinite(predicted)
+        learnt = split.train[np.isfinite(actual[split.train])]
+        if known.sum() >= MIN_JUDGED and len(learnt) >= MIN_JUDGED and actual[learnt].sum() > 0:
+            judged = split.test[known]
+            return _judge(data, split, model, target, judged, learnt, predicted[known])
+    return None
+
+
+def predict(data: Dataset, model: Model, rows: Ints, target: str) -> Floats:
+    """Expected target of some placements, by the scoring code that is served; NaN where the model lacks it."""
+    market = data.market
+    which = market.placements.campaign[rows]
+    fee = market.placements.fee[rows]
+    scores = score(model, data.x[rows], fee, market.campaigns, data.share[rows], data.credibility[rows], which)
+    return scores.value if target == "value" else scores.expected.get(target, np.full(len(rows), np.nan))
+
+
+def outcome(data: Dataset, target: str) -> Floats:
+    """Actual target of every placement: 0 where it was not delivered, NaN where unknown; shape (p,)."""
+    p = data.market.placements
+    return np.where(p.delivered > 0, p.outcomes[target], 0.0) if target != "value" else p.outcomes["value"]
+
+
+def _judge(  # noqa: PLR0917
+    data: Dataset, split: Split, model: Model, target: str, judged: Ints, learnt: Ints, predicted: Floats
+) -> Backtest:
+    actual = outcome(data, target)
+    past_mean = _past_mean(data, target)
+    rules = rule_predictions(
+        _rule_data(data, learnt, past_mean), np.maximum(actual[learnt], 0.0), _rule_data(data, judged, past_mean)
+    )
+    by_name = {MODEL: predicted, **rules}
+    y = actual[judged]
+    cost = data.market.placements.cost[judged] if target == "value" else None
+    metrics = {name: judge(y, prediction, cost) for name, prediction in by_name.items()}
+    best = min(rules, key=lambda name: metrics[name].deviance)
+    gain = tweedie(y, by_name[best]) - tweedie(y, predicted)
+    goals = np.array(GOALS)[data.labels.goal[judged]]
+    early = judged < 0
+    early[np.argsort(data.labels.day[judged], kind="stable")[: len(judged) // 2]] = True
+    covered = None
+    if early.sum() >= MIN_INTERVAL_ROWS:
+        fitted = fit_intervals(y[early], predicted[early], goals[early])
+        covered = coverage(fitted, y[~early], predicted[~early], goals[~early])
+    return Backtest(
+        target=target,
+        missing=None if target == "value" else _why_not_value(data, split),
+        split=split,
+        judged=judged,
+        actual=y,
+        predicted=by_name,
+        metrics=metrics,
+        slices={
+            kind: {
+                str(member): {name: judge(y[rows], p[rows]) for name, p in by_name.items()}
+                for member in np.unique(members)
+                if (rows := members == member).sum() >= MIN_JUDGED // 2
+            }
+            for kind, members in slice_members(data, judged).items()
+        },
+        gain=bootstrap(gain, data.market.placements.campaign[judged]),
+        intervals=fit_intervals(y, predicted, goals) if target == "value" else {},
+        coverage=covered,
+        model=model,
+    )
+
+
+def slice_members(data: Dataset, rows: Ints) -> dict[str, NDArray[np.str_]]:
+    """Goal, tier, platform and cold start of each row, as words."""
+    market = data.market
+    tiers = np.array(tier_names(market.settings))
+    platforms = np.array([*market.words.platform.values, "unknown"])
+    history = data.x[rows, NAMES.index("creator_placements")] > 0
+    return {
+        "goal": np.array(GOALS)[data.labels.goal[rows]],
+        "tier": tiers[data.context.codes["tier"][rows]],
+        "platform": platforms[data.context.codes["platform"][rows]],
+        "creator": np.where(history, "known", "without history"),
+    }
+
+
+def _rule_data(data: Dataset, rows: Ints, past_mean: Floats) -> RuleData:
+    cost = data.market.placements.cost[rows]
+    if data.market.commission_rate is not None:
+        cost = np.full(len(rows), np.nan)  # a commission is known only with the sale
+    log_cost = np.where(cost > 0, np.log(np.where(cost > 0, cost, 1.0)), np.nan)
+    return RuleData(data.x[rows], data.labels.goal[rows], log_cost, past_mean[rows])
+
+
+def _past_mean(data: Dataset, target: str) -> Floats:
+    """Log of the creator's mean outcome over settled placements, as of the day; NaN without any."""
+    columns = {
+        "value": ("value", "valued"), "net_revenue": ("revenue", "sales"), "conversions": ("conversions", "viewed"),
+        "clicks": ("clicks", "viewed"), "engagements": ("engagements", "viewed"), "impressions": ("views", "viewed"),
+    }  # fmt: skip
+    total, count = (data.context.records["creator"][name] for name in columns[target])
+    mean = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+    return np.asarray(np.log1p(np.maximum(mean, 0.0)))
+
+
+def _why_not_value(data: Dataset, split: Split) -> str:
+    learnt = int(np.isfinite(outcome(data, "value")[split.train]).sum())
+    judged = int(np.isfinite(outcome(data, "value")[split.test]).sum())
+    return (
+        f"value could not be judged: {learnt} placements with a known value had settled before the window opened and "
+        f"{judged} inside it know theirs (at least {MIN_JUDGED} of each are needed)"
+    )
+
+
+__all__ = ["MODEL", "Backtest", "Dataset", "backtest", "build_dataset", "outcome", "predict", "slice_members"]

@@ -1,0 +1,185 @@
+"""Fitting the funnel: which stages the data can teach, each on the rows that know its outcome."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.declare import Family
+from features.errors import DataError
+from features.market import Market
+from features.matrix import FEATURES
+from features.value import GOALS
+from serving.interval import Interval
+from serving.model import CHAIN, Model
+from serving.stage import Floats, Matrix, Scaler, Stage
+from training.stage_fit import MIN_ROWS, FitOptions, StageData, fit_scaler, fit_stage, in_time_order
+
+UNEXPOSED = 0.02  # largest share of an outcome that may lie on rows without exposure
+SEASON = tuple(i for i, f in enumerate(FEATURES) if f.name.startswith("season_"))
+SEASON_DAYS = 365  # with less than a year of history a season cannot be told from a trend
+FEE_BLIND = tuple(i for i, f in enumerate(FEATURES) if f.family is Family.COST or f.name == "creator_return")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Outcomes of the rows of a matrix, NaN where unknown or not delivered; `one` is 1."""
+
+    day: NDArray[np.int64]
+    goal: NDArray[np.int64]
+    columns: Mapping[str, Floats]
+    fee: Floats
+    extra_cost: Floats
+    overridden: NDArray[np.bool_]
+
+    def part(self, rows: NDArray[np.int64]) -> "Labels":
+        """Some of the rows."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return Labels(
+            self.day[rows], self.goal[rows], columns, self.fee[rows], self.extra_cost[rows], self.overridden[rows]
+        )
+
+
+def labels(market: Market) -> Labels:
+    """Outcomes of every placement of a market; who may be used as a label is for the split to say."""
+    p = market.placements
+    delivered = p.delivered > 0
+    columns = {name: np.where(delivered, p.outcomes[name], np.nan) for name in p.outcomes if name != "value"}
+    columns |= {"one": np.ones(len(p)), "delivery": np.where(np.isnan(p.delivered), np.nan, delivered)}
+    columns["value"] = np.where(p.overridden, p.outcomes["value"], np.nan)
+    return Labels(p.agreed, market.campaigns.goal[p.campaign], columns, p.fee, p.extra_cost, p.overridden)
+
+
+def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> Model:
+    """Fit every stage the rows can teach. The intervals are left empty: they come from later rows.
+
+    Args:
+        market: settings and value basis.
+        x: features of the training rows, shape (n, f).
+        known: their labels.
+        options: size of the trees.
+
+    Raises:
+        DataError: no outcome at all has enough rows.
+    """
+    order = in_time_order(known.day)
+    x, known = x[order], known.part(order)
+    if known.day[-1] - known.day[0] < SEASON_DAYS:
+        x = _blinded(x, SEASON)
+    scaler = fit_scaler(x)
+    design = scaler.design(x)
+    stages: dict[str, Stage] = {}
+    for quantity in CHAIN:
+        exposure = _exposure(quantity, known, stages)
+        if exposure is not None:
+            rows = _rows(quantity, exposure, known)
+            stages[quantity] = _fit(quantity, exposure, rows, x, design, known, options)
+    if not set(stages) - {"delivery"}:
+        raise DataError(
+            f"too few settled outcomes to learn from: at least {MIN_ROWS} placements settled before the as-of day must "
+            "know their impressions, engagements, revenue or value"
+        )
+    fees = known.fee[~np.isnan(known.fee)]
+    model = Model(
+        version="unregistered",
+        settings=market.settings,
+        basis=market.basis,
+        scaler=scaler,
+        stages=stages,
+        levels={},
+        fee=None if market.commission_rate is not None else _fit_fee(x, scaler, known, options),
+        typical_fee=float(np.median(fees)) if len(fees) and market.commission_rate is None else None,
+        extra_cost=float(known.extra_cost.mean()) if len(known.extra_cost) else 0.0,
+        commission_rate=market.commission_rate,
+        overridden_goals=_overridden(known) if "value" in stages else (),
+        intervals={"any": Interval(np.array([]), np.ones((1, 100)), 0)},
+        typical=_medians(x),
+        card={},
+    )
+    return _level(model, x, known)
+
+
+def _exposure(quantity: str, known: Labels, stages: Mapping[str, Stage]) -> str | None:
+    """The first exposure of the chain that enough rows know; None where the quantity cannot be learnt."""
+    y = known.columns[quantity]
+    if np.isfinite(y).sum() < MIN_ROWS or np.nansum(y) <= 0:
+        return None
+    for exposure in CHAIN[quantity]:
+        if exposure != "one" and exposure not in stages:
+            continue
+        labelled = np.isfinite(y) & np.isfinite(known.columns[exposure])
+        rows = labelled & (known.columns[exposure] > 0) & (y >= 0)
+        without = float(y[labelled & (known.columns[exposure] <= 0)].sum())
+        enough = rows.sum() >= MIN_ROWS or (exposure == "conversions" and rows.sum() >= MIN_ROWS // 2)
+        most = labelled.sum() >= 0.5 * np.isfinite(y).sum()
+        if enough and most and y[rows].sum() > 0 and without <= UNEXPOSED * y[rows].sum():
+            return exposure
+    return None
+
+
+def _rows(quantity: str, exposure: str, known: Labels) -> NDArray[np.int64]:
+    y, e = known.columns[quantity], known.columns[exposure]
+    # refunds can exceed a placement's revenue; a rate cannot be negative
+    return np.flatnonzero(np.isfinite(y) & (y >= 0) & np.isfinite(e) & (np.nan_to_num(e) > 0))
+
+
+def _fit(  # noqa: PLR0917
+    quantity: str, exposure: str, rows: NDArray[np.int64], x: Matrix, design: Matrix, known: Labels, options: FitOptions
+) -> Stage:
+    data = StageData(x[rows], design[rows], known.columns[quantity][rows], known.columns[exposure][rows])
+    return fit_stage(quantity, exposure, data, options)
+
+
+def _fit_fee(x: Matrix, scaler: Scaler, known: Labels, options: FitOptions) -> Stage | None:
+    """The fee to expect of a creator without a price; it may not look at prices."""
+    rows = np.flatnonzero(known.fee > 0)
+    if len(rows) < MIN_ROWS:
+        return None
+    blind = _blinded(x[rows], FEE_BLIND)
+    return fit_stage(
+        "fee", "one", StageData(blind, scaler.design(blind), known.fee[rows], np.ones(len(rows))), options
+    )
+
+
+def _blinded(x: Matrix, columns: tuple[int, ...]) -> Matrix:
+    out = x.copy()
+    out[:, columns] = np.nan
+    return out
+
+
+def _level(model: Model, x: Matrix, known: Labels) -> Model:
+    """Factors that bring the product of stages to the level of the data, large rows saturating.
+
+    A product of mean rates is not the mean of the product where rates fall with size; the factor mends the sum.
+    """
+    expected = model.expected(x)
+    levels = {}
+    for quantity, stage in model.stages.items():
+        y = np.where(known.columns["delivery"] > 0, known.columns[quantity], 0.0)
+        rows = np.isfinite(y) & (known.overridden if quantity == "value" else True)
+        if stage.exposure == "one" or not rows.any():
+            continue
+        mean = max(float(y[rows].mean()), 1e-300)
+        relative, actual = expected[quantity][rows] / mean, y[rows] / mean
+        weights = 1.0 / (1.0 + relative)
+        levels[quantity] = float((weights * actual).sum() / (weights * relative).sum())
+    return replace(model, levels=levels)
+
+
+def _overridden(known: Labels) -> tuple[str, ...]:
+    """Goals whose value the data give for at least half of the placements."""
+    return tuple(
+        goal
+        for code, goal in enumerate(GOALS)
+        if (known.goal == code).any() and known.overridden[known.goal == code].mean() >= 0.5
+    )
+
+
+def _medians(x: Matrix) -> Floats:
+    out = np.full(x.shape[1], np.nan)
+    for column in range(x.shape[1]):
+        values = x[:, column][~np.isnan(x[:, column])]
+        if len(values):
+            out[column] = np.median(values)
+    return out

@@ -1,0 +1,102 @@
+"""Which placements may teach, and which judge: split by time with the gap of the attribution window."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features.asof import days
+from features.errors import DataError
+from features.market import Market, Placements
+from features.tables import Tables
+
+Ints = NDArray[np.int64]
+
+TEST_SHARES = (0.2, 0.15, 0.1, 0.3)  # tried in this order
+MIN_TRAIN_SHARE = 0.3
+EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A test window [opens, as_of) and the rows that had settled before it opened.
+
+    A placement agreed before the window but settled inside it is in neither: that is the gap.
+    """
+
+    opens: int
+    train: Ints
+    test: Ints
+
+
+def labelled(placements: Placements, as_of: int) -> Ints:
+    """Placements agreed and settled before day `as_of`: the only ones that may be labels."""
+    return np.flatnonzero((placements.agreed < as_of) & (placements.settled < as_of))
+
+
+def time_split(placements: Placements, as_of: int) -> Split:
+    """The latest fifth of the labelled placements as test window; a smaller one where too little settled before.
+
+    Raises:
+        DataError: nothing settled before the as-of day.
+    """
+    rows = labelled(placements, as_of)
+    if len(rows) == 0:
+        raise DataError(f"no placement was agreed and settled before {iso(as_of)}: nothing to learn from")
+    best: Split | None = None
+    for share in TEST_SHARES:
+        opens = int(np.quantile(placements.agreed[rows], 1 - share, method="lower")) + 1
+        split = Split(
+            opens=opens,
+            train=rows[placements.settled[rows] < opens],
+            test=rows[placements.agreed[rows] >= opens],
+        )
+        if len(split.test) and len(split.train) >= MIN_TRAIN_SHARE * len(rows):
+            return split
+        if len(split.test) and (best is None or len(split.train) > len(best.train)):
+            best = split
+    if best is None:
+        return Split(opens=as_of, train=rows, test=rows[:0])
+    return best
+
+
+def newest_fact(tables: Tables) -> int:
+    """UTC day of the newest fact in the data; the default as-of day is the day after."""
+    columns = [
+        tables.creator_snapshots["known_at"],
+        tables.creator_audience["snapshot_at"],
+        tables.creator_prices["known_at"],
+        tables.campaigns["starts_on"],
+        tables.placements["agreed_on"],
+        tables.placements["posted_at"],
+        *(_settled_with_outcome(tables.placements),),
+    ]
+    found = [int(days(column.drop_nulls()).max()) for column in columns if column.drop_nulls().len()]
+    if not found:
+        raise DataError("the data hold no date at all: give placements an agreed_on, or campaigns a starts_on")
+    return max(found)
+
+
+def day_number(day: date) -> int:
+    """Days since 1970-01-01."""
+    return (day - EPOCH).days
+
+
+def iso(day: int) -> str:
+    """A day number as an ISO 8601 date."""
+    return (EPOCH + timedelta(days=day)).isoformat()
+
+
+def decision_days(market: Market, rows: Ints) -> Ints:
+    """Days on which the placements were agreed."""
+    return market.placements.agreed[rows]
+
+
+def _settled_with_outcome(placements: pl.DataFrame) -> pl.Series:
+    """Settling days of placements whose outcome is in the data; a day in the future settles nothing."""
+    outcome = pl.any_horizontal(
+        pl.col("impressions", "engagements", "clicks", "conversions", "revenue", "value").is_not_null()
+    )
+    return placements.filter(outcome)["settled_at"]

@@ -1,0 +1,213 @@
+"""Fitting one stage: a linear base on logs, a LightGBM residual, and how much of it later data want."""
+
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import PoissonRegressor, RidgeCV
+
+from serving.stage import MAX_LOG, Floats, Matrix, Scaler, Stage
+
+MIN_ROWS = 50
+MIN_ROWS_FOR_TREES = 400
+DENSE = 0.9  # share of positive outcomes from which noise is taken as log-normal
+OVERDISPERSION = 1.0  # variance of the relative noise of a count; weights saturate at 1 / OVERDISPERSION
+VALIDATION = 0.2  # latest share of the training rows that decides the blend
+BLENDS = (0.0, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Size and seed of the residual trees. Small is as good on top of a sound base (60 x 7 against 300 x 31)."""
+
+    trees: int = 80
+    leaves: int = 7
+    learning_rate: float = 0.06
+    min_rows_in_leaf: int = 40
+    seed: int = 0
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class StageData:
+    """Labelled rows of a stage in time order: features, their standardised design, outcome and exposure > 0."""
+
+    x: Matrix
+    design: Matrix
+    y: Floats
+    exposure: Floats
+
+    def part(self, rows: slice) -> "StageData":
+        """Some of the rows."""
+        return StageData(self.x[rows], self.design[rows], self.y[rows], self.exposure[rows])
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class _Base:
+    intercept: float
+    coef: Floats
+
+    def log_rate(self, design: Matrix) -> Floats:
+        return np.clip(design.astype(np.float64) @ self.coef + self.intercept, -MAX_LOG, MAX_LOG)
+
+
+def fit_scaler(x: Matrix) -> Scaler:
+    """Mean and standard deviation of each feature over its known values; constant ones get scale 1."""
+    known = ~np.isnan(x)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, x, 0.0).sum(axis=0, dtype=np.float64) / count
+    variance = np.where(known, (x - mean) ** 2, 0.0).sum(axis=0, dtype=np.float64) / count
+    scale = np.sqrt(variance)
+    return Scaler(mean, np.where(scale > 1e-9, scale, 1.0))
+
+
+def fit_stage(quantity: str, exposure: str, data: StageData, options: FitOptions) -> Stage:
+    """Fit a stage on rows in time order.
+
+    Args:
+        quantity: what is predicted.
+        exposure: what it is a rate of.
+        data: labelled rows, oldest first; at least MIN_ROWS with a positive outcome somewhere.
+        options: size of the trees.
+
+    Returns:
+        The stage; its residual's weight is the one of BLENDS with the least deviance on the latest fifth of the
+        rows, judged with base and trees fitted on the rows before.
+    """
+    # a yes or no has no log-normal noise, however many say yes
+    dense = float((data.y > 0).mean()) >= DENSE and quantity != "delivery"
+    weight = 0.0
+    if len(data) >= MIN_ROWS_FOR_TREES:
+        cut = int(len(data) * (1 - VALIDATION))
+        weight = _best_blend(data.part(slice(0, cut)), data.part(slice(cut, None)), dense, options)
+    base = _fit_base(data, dense)
+    log_rate = base.log_rate(data.design)
+    booster = None
+    if weight > 0:
+        booster = _fit_trees(data, log_rate, dense, options)
+        log_rate = log_rate + weight * booster.predict(data.x, raw_score=True)
+    shift = _level_shift(data, log_rate)
+    positive = data.y > 0
+    residual = np.log(np.where(positive, data.y, 1.0) / data.exposure) - log_rate
+    return Stage(
+        quantity=quantity,
+        exposure=exposure,
+        intercept=base.intercept + shift,
+        coef=base.coef,
+        trees=None if booster is None else booster.model_to_string(),
+        weight=weight,
+        spread=float(residual[positive].std()) if positive.any() else 0.0,
+        rows=len(data),
+    )
+
+
+def saturating_weights(expected: Floats, exposure: Floats) -> Floats:
+    """Weights of rates y / exposure whose variance is expected + OVERDISPERSION x expected^2, mean 1.
+
+    A count of 10 tells more than one of 1, but one of a million hardly more than one of ten thousand.
+    """
+    weights = exposure / (1.0 + OVERDISPERSION * expected)
+    return weights / weights.mean()
+
+
+def deviance(data: StageData, log_rate: Floats) -> float:
+    """Quasi-Poisson deviance of the rates with saturating weights, per row; comparable on the same rows only."""
+    mean = float(data.y.sum() / data.exposure.sum())
+    weights = saturating_weights(mean * data.exposure, data.exposure)
+    rate = data.y / data.exposure / max(mean, 1e-300)
+    predicted = np.exp(log_rate) / max(mean, 1e-300)
+    log_term = np.where(rate > 0, rate * np.log(np.where(rate > 0, rate, 1.0) / predicted), 0.0)
+    return float(np.mean(weights * 2.0 * (log_term - rate + predicted)))
+
+
+def _log_loss(data: StageData, log_rate: Floats) -> float:
+    positive = data.y > 0
+    error = np.log(data.y[positive] / data.exposure[positive]) - log_rate[positive]
+    return float(np.mean((error - error.mean()) ** 2))
+
+
+def _best_blend(past: StageData, later: StageData, dense: bool, options: FitOptions) -> float:
+    if len(later) == 0 or past.y.sum() <= 0 or later.y.sum() <= 0:
+        return 0.0
+    base = _fit_base(past, dense)
+    fitted = base.log_rate(past.design)
+    booster = _fit_trees(past, fitted, dense, options)
+    trees_past, trees_later = (booster.predict(part.x, raw_score=True) for part in (past, later))
+    losses = []
+    for weight in BLENDS:
+        log_rate = base.log_rate(later.design) + weight * trees_later
+        shift = _level_shift(past, fitted + weight * trees_past)
+        losses.append(_log_loss(later, log_rate) if dense else deviance(later, log_rate + shift))
+    return BLENDS[int(np.argmin(losses))]
+
+
+def _fit_base(data: StageData, dense: bool) -> _Base:
+    """The linear base. A column that never varies belongs to the intercept: serving may see another value in it."""
+    base = _regress(data, dense)
+    constant = np.ptp(data.design, axis=0) == 0
+    intercept = base.intercept + float(base.coef[constant] @ data.design[0, constant])
+    return _Base(intercept, np.where(constant, 0.0, base.coef))
+
+
+def _regress(data: StageData, dense: bool) -> _Base:
+    mean = float(data.y.sum() / data.exposure.sum())
+    if dense:
+        keep = data.y > 0
+        target = np.log(data.y[keep] / data.exposure[keep])
+        weights = saturating_weights(mean * data.exposure[keep], data.exposure[keep])
+        weights = np.minimum(weights * data.exposure[keep].mean() / data.exposure[keep], 10.0)
+        ridge = RidgeCV(alphas=np.logspace(0, 4, 9)).fit(data.design[keep].astype(np.float64), target, weights)
+        return _Base(float(ridge.intercept_), np.asarray(ridge.coef_, dtype=np.float64))
+    weights = saturating_weights(mean * data.exposure, data.exposure)
+    # the penalty is that of about ten events a coefficient's unit of variance, whatever the number of rows
+    alpha = 10.0 / max(float((data.y > 0).sum()), 1.0)
+    poisson = PoissonRegressor(alpha=alpha, solver="newton-cholesky", max_iter=100)
+    poisson.fit(data.design.astype(np.float64), data.y / data.exposure / mean, weights)
+    return _Base(float(poisson.intercept_ + np.log(mean)), np.asarray(poisson.coef_, dtype=np.float64))
+
+
+def _fit_trees(data: StageData, log_rate: Floats, dense: bool, options: FitOptions) -> lgb.Booster:
+    params = {
+        "objective": "regression" if dense else "poisson",
+        "num_leaves": options.leaves,
+        "learning_rate": options.learning_rate,
+        "min_data_in_leaf": options.min_rows_in_leaf,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "feature_fraction": 0.7,
+        "lambda_l2": 5.0,
+        "max_bin": 127,
+        "seed": options.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": options.threads,
+        "verbosity": -1,
+    }
+    x, start = data.x, log_rate
+    if dense:
+        keep = data.y > 0
+        x, start = data.x[keep], log_rate[keep]
+        label = np.log(data.y[keep] / data.exposure[keep])
+        weights = np.ones(int(keep.sum()))
+    else:
+        mean = float(data.y.sum() / data.exposure.sum())
+        label, start = data.y / data.exposure / mean, log_rate - np.log(mean)
+        weights = saturating_weights(np.exp(log_rate) * data.exposure, data.exposure)
+    dataset = lgb.Dataset(x, label=label, weight=weights, init_score=start)
+    return lgb.train(params, dataset, num_boost_round=options.trees)
+
+
+def _level_shift(data: StageData, log_rate: Floats) -> float:
+    """What to add so that expected and actual outcomes agree in sum, large rows saturating."""
+    expected = np.exp(log_rate) * data.exposure
+    weights = 1.0 / (1.0 + OVERDISPERSION * expected)
+    return float(np.log((weights * data.y).sum() / (weights * expected).sum()))
+
+
+def in_time_order(day: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Row order by day, ties as they came."""
+    return np.argsort(day, kind="stable")
