@@ -21,7 +21,10 @@ Ints = NDArray[np.int64]
 PAID = float(PRICE_SOURCES.index("paid"))
 
 # what definitions of scope `pair` may read of a creator; the catalogue keeps just this
-PAIR_PROFILE = ("follower_count", "median_views", "price", "price_source", "audience_credibility")
+PAIR_PROFILE = (
+    "follower_count", "median_views", "avg_likes", "avg_comments", "avg_shares", "avg_saves", "price", "price_source",
+    "audience_credibility",
+)  # fmt: skip
 PAIR_CODES = ("platform", "country", "language", "tier")
 
 
@@ -55,7 +58,7 @@ def creator_view(market: Market, creator: Ints, day: Ints) -> CreatorView:
         "creator_recent": history["creator"].recent(creator, day),
         "person_others": Totals(others, np.arange(len(creator))),
         "market": history["market"].at(np.zeros_like(creator), day),
-        **{name: history[name].at(joined[name], day) for name in ("tier", "platform", "peers")},
+        "platform": history["platform"].at(joined["platform"], day),
     }
     profile["price"], profile["price_source"] = _price(market, creator, day, profile, own)
     profile["home_share"] = _home_share(lists["country"], codes["country"])
@@ -78,7 +81,10 @@ def placement_context(market: Market, rows: Ints) -> Context:
         market.words, market.tier_count,
     )  # fmt: skip
     records = {name: market.histories[name].at(entity, day) for name, entity in entities.items()}
-    return Context(view.profile, view.codes, view.lists, {**view.records, **records}, market.campaigns, campaign)
+    fee = p.fee[rows]
+    agreed = (fee > 0) & (market.commission_rate is None)
+    profile = {**view.profile, "price": np.where(agreed, fee, view.profile["price"])}
+    return Context(profile, view.codes, view.lists, {**view.records, **records}, market.campaigns, campaign)
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,8 @@ def brief_totals(market: Market, day: int) -> dict[str, Ints]:
     words, tiers = market.words, market.tier_count
     sizes = {
         "market": 1,
+        "tier": tiers,
+        "peers": max(len(words.platform), 1) * tiers,
         "goal": len(GOALS),
         "goal_tier": len(GOALS) * tiers,
         "goal_platform": len(GOALS) * max(len(words.platform), 1),
@@ -160,7 +168,7 @@ def _brief_entities(
     joined = entity_codes(codes, goal, words, tiers)
     return {
         "market": np.zeros(len(goal), dtype=np.int64),
-        **{name: joined[name] for name in ("goal", "goal_tier", "goal_platform")},
+        **{name: joined[name] for name in ("tier", "peers", "goal", "goal_tier", "goal_platform")},
         "brand": brand,
         "niche": niche,
         "deliverable": deliverable,

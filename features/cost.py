@@ -1,8 +1,12 @@
-"""Cost: the price known beforehand, against what it buys and what others ask."""
+"""Cost: the fee of the placement, against what it buys and what others are paid.
+
+Offline it is the fee agreed; online the fee the answer shows: known beforehand, else estimated. A commission is known
+only with the sale, so it is never the price.
+"""
 
 import numpy as np
 
-from features.declare import Context, Definition, Family, Feature, Floats, Scope, Show, log_positive, ratio
+from features.declare import Context, Definition, Family, Feature, Floats, Show, log_positive, ratio
 from features.engagement import engagements
 
 
@@ -19,8 +23,8 @@ def _price_per_target_view(c: Context) -> Floats:
     return log_positive(ratio(c.profile["price"], c.profile["median_views"] * share))
 
 
-def _feature(name: str, define: Definition, phrase: str, show: Show = "exp", scope: Scope = "creator") -> Feature:
-    return Feature(name, Family.COST, scope, define, phrase, show)
+def _feature(name: str, define: Definition, phrase: str, show: Show = "exp") -> Feature:
+    return Feature(name, Family.COST, "pair", define, phrase, show)
 
 
 FEATURES = (
@@ -34,8 +38,8 @@ FEATURES = (
     _feature("price_against_tier", lambda c: _against(c, "tier"), "price per follower against its tier", "exp_percent"),
     _feature("price_against_peers", lambda c: _against(c, "peers"),
              "price per follower against its tier on the platform", "exp_percent"),
-    _feature("log_price_per_target_view", _price_per_target_view, "price per view in the target", scope="pair"),
+    _feature("log_price_per_target_view", _price_per_target_view, "price per view in the target"),
     _feature("log_price_to_budget",
              lambda c: log_positive(ratio(c.profile["price"], c.number("budget"))),
-             "price against the budget", "exp_percent", scope="pair"),
+             "price against the budget", "exp_percent"),
 )  # fmt: skip

@@ -23,9 +23,11 @@ RECENT_DAYS = 90
 COLUMNS = (
     "placements", "delivered", "viewed", "log_views", "views", "engaged_views", "engagements", "clicked_views",
     "clicks", "sold_views", "conversions", "sales", "revenue", "valued", "value", "cost", "fees", "log_fee",
-    "sized_fees", "log_fee_per_follower",
+    "sized_fees", "log_fee_per_follower", "sized_views", "sized_log_views", "log_followers", "log_followers_squared",
+    "log_views_by_log_followers",
 )  # fmt: skip
-_UNITS = {"log_views": MICRO, "log_fee": MICRO, "log_fee_per_follower": MICRO,
+_UNITS = {"log_views": MICRO, "log_fee": MICRO, "log_fee_per_follower": MICRO, "sized_log_views": MICRO,
+          "log_followers": MICRO, "log_followers_squared": MICRO, "log_views_by_log_followers": MICRO,
           "revenue": CENTS, "value": CENTS, "cost": CENTS}  # fmt: skip
 
 
@@ -105,13 +107,16 @@ def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
     def known(name: str) -> NDArray[np.bool_]:
         return viewed & ~np.isnan(outcomes[name])
 
+    sized_views = viewed & (followers > 0)
+    log_views = np.log1p(np.where(viewed, impressions, 0.0))
+    log_followers = np.log(np.where(sized_views, followers, 1.0))
     sold = delivered & ~np.isnan(outcomes["net_revenue"])
     valued = ~np.isnan(outcomes["value"]) & ~np.isnan(outcomes["cost"])
     amounts: dict[str, tuple[NDArray[np.bool_], Floats]] = {
         "placements": (np.ones(len(fee), dtype=bool), np.ones(len(fee))),
         "delivered": (delivered, np.ones(len(fee))),
         "viewed": (viewed, np.ones(len(fee))),
-        "log_views": (viewed, np.log1p(np.where(viewed, impressions, 0.0))),
+        "log_views": (viewed, log_views),
         "views": (viewed, impressions),
         "engaged_views": (known("engagements"), impressions),
         "engagements": (known("engagements"), outcomes["engagements"]),
@@ -128,6 +133,11 @@ def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
         "log_fee": (paid, np.log(np.where(paid, fee, 1.0))),
         "sized_fees": (sized, np.ones(len(fee))),
         "log_fee_per_follower": (sized, np.log(np.where(sized, fee, 1.0) / np.where(sized, followers, 1.0))),
+        "sized_views": (sized_views, np.ones(len(fee))),
+        "sized_log_views": (sized_views, log_views),
+        "log_followers": (sized_views, log_followers),
+        "log_followers_squared": (sized_views, log_followers**2),
+        "log_views_by_log_followers": (sized_views, log_views * log_followers),
     }
     columns = [np.where(mask, amount, 0.0) * _UNITS.get(name, 1.0) for name, (mask, amount) in amounts.items()]
     return np.rint(np.column_stack(columns)).astype(np.int64)

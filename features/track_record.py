@@ -14,15 +14,42 @@ from features.declare import (
     Floats,
     Scope,
     Show,
+    log_positive,
     ratio,
     shrunk_log_mean,
     shrunk_log_ratio,
 )
 
 
+SLOPE_PRIOR = 300.0  # placements x variance of log followers: the line is flat until there is that much to go by
+
+
 def _mean_views(c: Context) -> Floats:
     """Mean log views of the creator's own placements; NaN without any."""
     return ratio(c.records["creator"]["log_views"], c.records["creator"]["viewed"])
+
+
+def _average_views(c: Context) -> Floats:
+    """Log of the mean views of the creator's own placements: unlike the mean of logs it tells of rare hits."""
+    return np.log1p(ratio(c.records["creator"]["views"], c.records["creator"]["viewed"]))
+
+
+def _expected_views(c: Context) -> Floats:
+    """Log views to expect from followers, corrected by the creator's own record; NaN without followers.
+
+    Followers enter through the line of log views on log followers over the market's settled placements; the creator's
+    mean distance from that line is shrunk by two placements (empirical Bayes), its slope
+    by SLOPE_PRIOR.
+    """
+    market, own = c.records["market"], c.records["creator"]
+    n = market["sized_views"]
+    x, y = ratio(market["log_followers"], n), ratio(market["sized_log_views"], n)
+    variance = ratio(market["log_followers_squared"], n) - x**2
+    covariance = ratio(market["log_views_by_log_followers"], n) - x * y
+    slope = np.nan_to_num(ratio(n * covariance, n * variance + SLOPE_PRIOR))
+    distance = own["sized_log_views"] - own["sized_views"] * (y - slope * x) - slope * own["log_followers"]
+    line = y + slope * (log_positive(c.profile["follower_count"]) - x)
+    return line + distance / (own["sized_views"] + 2.0)
 
 
 def _views_against_usual(c: Context) -> Floats:
@@ -62,6 +89,8 @@ def _rates(entity: str, words: str, scope: Scope) -> tuple[Feature, ...]:
 FEATURES = (
     *_rates("creator", "of the creator", "creator"),
     _feature("creator_mean_views", _mean_views, "mean views of past placements", "expm1"),
+    _feature("creator_expected_views", _expected_views, "views expected from followers and own record", "expm1"),
+    _feature("creator_average_views", _average_views, "average views of past placements", "expm1"),
     _feature("creator_recent_views",
              lambda c: shrunk_log_mean(c.records["creator_recent"], c.records["market"], "log_views", "viewed"),
              "views of the last 90 days' placements against the market"),

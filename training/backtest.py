@@ -29,8 +29,8 @@ Ints = NDArray[np.int64]
 
 MIN_JUDGED = 50
 MODEL = "model"
-# what to judge by, best first: money if it can be, else the deepest outcome that later placements know
-TARGETS = ("value", "net_revenue", "conversions", "clicks", "engagements", "impressions")
+# what to judge by, best first: money if it can be, else what stands nearest to it and later placements know
+TARGETS = ("value", "net_revenue", "conversions", "clicks", "impressions", "engagements")
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,7 @@ def build_dataset(market: Market) -> Dataset:
     """Features and labels of every placement, each as of the day it was agreed."""
     p = market.placements
     context = placement_context(market, np.arange(len(p)))
-    share = value_share(
-        context.lists["country"], context.codes["country"], market.campaigns, p.campaign, market.prior
-    )
+    share = value_share(context.lists["country"], context.codes["country"], market.campaigns, p.campaign, market.prior)
     return Dataset(market, context, matrix(context, len(p)), labels(market), share)
 
 

@@ -14,7 +14,7 @@ from features.value import GOALS
 from serving.interval import Interval
 from serving.model import CHAIN, Model
 from serving.stage import Floats, Matrix, Scaler, Stage
-from training.stage_fit import MIN_ROWS, FitOptions, StageData, fit_scaler, fit_stage, in_time_order
+from training.stage_fit import MIN_ROWS, FitOptions, StageData, fit_scaler, fit_stage, in_time_order, level_shift
 
 UNEXPOSED = 0.02  # largest share of an outcome that may lie on rows without exposure
 SEASON = tuple(i for i, f in enumerate(FEATURES) if f.name.startswith("season_"))
@@ -137,9 +137,7 @@ def _fit_fee(x: Matrix, scaler: Scaler, known: Labels, options: FitOptions) -> S
     if len(rows) < MIN_ROWS:
         return None
     blind = _blinded(x[rows], FEE_BLIND)
-    return fit_stage(
-        "fee", "one", StageData(blind, scaler.design(blind), known.fee[rows], np.ones(len(rows))), options
-    )
+    return fit_stage("fee", "one", StageData(blind, scaler.design(blind), known.fee[rows], np.ones(len(rows))), options)
 
 
 def _blinded(x: Matrix, columns: tuple[int, ...]) -> Matrix:
@@ -149,7 +147,7 @@ def _blinded(x: Matrix, columns: tuple[int, ...]) -> Matrix:
 
 
 def _level(model: Model, x: Matrix, known: Labels) -> Model:
-    """Factors that bring the product of stages to the level of the data, large rows saturating.
+    """Factors that bring the product of stages to the level of the data.
 
     A product of mean rates is not the mean of the product where rates fall with size; the factor mends the sum.
     """
@@ -160,10 +158,7 @@ def _level(model: Model, x: Matrix, known: Labels) -> Model:
         rows = np.isfinite(y) & (known.overridden if quantity == "value" else True)
         if stage.exposure == "one" or not rows.any():
             continue
-        mean = max(float(y[rows].mean()), 1e-300)
-        relative, actual = expected[quantity][rows] / mean, y[rows] / mean
-        weights = 1.0 / (1.0 + relative)
-        levels[quantity] = float((weights * actual).sum() / (weights * relative).sum())
+        levels[quantity] = float(np.exp(level_shift(y[rows], expected[quantity][rows])))
     return replace(model, levels=levels)
 
 

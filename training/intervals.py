@@ -39,8 +39,8 @@ def coverage(intervals: dict[str, Interval], actual: Floats, expected: Floats, g
         draws = interval.draws(np.array([prediction]))[0]
         below, upto = float((draws < value).mean()), float((draws <= value).mean())
         width = max(upto - below, 1e-9)
-        inside[row] = np.clip((min(HIGH, upto) - max(LOW, below)) / width, 0.0, 1.0) if upto > below else (
-            LOW <= below <= HIGH
+        inside[row] = (
+            np.clip((min(HIGH, upto) - max(LOW, below)) / width, 0.0, 1.0) if upto > below else (LOW <= below <= HIGH)
         )
     return float(inside.mean())
 

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import PoissonRegressor, RidgeCV
+from sklearn.linear_model import PoissonRegressor, RidgeCV, TweedieRegressor
 
 from serving.stage import MAX_LOG, Floats, Matrix, Scaler, Stage
+from training.metrics import tweedie
 
 MIN_ROWS = 50
 MIN_ROWS_FOR_TREES = 400
-DENSE = 0.9  # share of positive outcomes from which noise is taken as log-normal
+DENSE = 0.9  # share of positive outcomes from which logs are fitted
 OVERDISPERSION = 1.0  # variance of the relative noise of a count; weights saturate at 1 / OVERDISPERSION
 VALIDATION = 0.2  # latest share of the training rows that decides the blend
 BLENDS = (0.0, 0.5, 1.0)
+SLOPES = (0.5, 1.1)  # bounds of the calibration slope in logs
 
 
 @dataclass(frozen=True)
@@ -75,31 +77,34 @@ def fit_stage(quantity: str, exposure: str, data: StageData, options: FitOptions
         options: size of the trees.
 
     Returns:
-        The stage; its residual's weight is the one of BLENDS with the least deviance on the latest fifth of the
-        rows, judged with base and trees fitted on the rows before.
+        The stage. Where nearly every outcome is positive its logs are fitted, else its mean. The latest fifth of the
+        rows, predicted by base and trees fitted on the rows before, choose the residual's weight.
     """
     # a yes or no has no log-normal noise, however many say yes
+    # a yes or no has no log-normal noise, however many say yes
     dense = float((data.y > 0).mean()) >= DENSE and quantity != "delivery"
-    weight = 0.0
+    weight, slope = 0.0, 1.0
     if len(data) >= MIN_ROWS_FOR_TREES:
         cut = int(len(data) * (1 - VALIDATION))
-        weight = _best_blend(data.part(slice(0, cut)), data.part(slice(cut, None)), dense, options)
+        past, later = data.part(slice(0, cut)), data.part(slice(cut, None))
+        weight, slope = _validate(past, later, dense, options)
     base = _fit_base(data, dense)
     log_rate = base.log_rate(data.design)
     booster = None
     if weight > 0:
         booster = _fit_trees(data, log_rate, dense, options)
         log_rate = log_rate + weight * booster.predict(data.x, raw_score=True)
-    shift = _level_shift(data, log_rate)
+    log_rate = slope * log_rate
+    shift = level_shift(data.y, np.exp(log_rate) * data.exposure)
     positive = data.y > 0
     residual = np.log(np.where(positive, data.y, 1.0) / data.exposure) - log_rate
     return Stage(
         quantity=quantity,
         exposure=exposure,
-        intercept=base.intercept + shift,
-        coef=base.coef,
+        intercept=slope * base.intercept + shift,
+        coef=slope * base.coef,
         trees=None if booster is None else booster.model_to_string(),
-        weight=weight,
+        weight=slope * weight,
         spread=float(residual[positive].std()) if positive.any() else 0.0,
         rows=len(data),
     )
@@ -114,35 +119,47 @@ def saturating_weights(expected: Floats, exposure: Floats) -> Floats:
     return weights / weights.mean()
 
 
-def deviance(data: StageData, log_rate: Floats) -> float:
-    """Quasi-Poisson deviance of the rates with saturating weights, per row; comparable on the same rows only."""
-    mean = float(data.y.sum() / data.exposure.sum())
-    weights = saturating_weights(mean * data.exposure, data.exposure)
-    rate = data.y / data.exposure / max(mean, 1e-300)
-    predicted = np.exp(log_rate) / max(mean, 1e-300)
-    log_term = np.where(rate > 0, rate * np.log(np.where(rate > 0, rate, 1.0) / predicted), 0.0)
-    return float(np.mean(weights * 2.0 * (log_term - rate + predicted)))
-
-
-def _log_loss(data: StageData, log_rate: Floats) -> float:
-    positive = data.y > 0
-    error = np.log(data.y[positive] / data.exposure[positive]) - log_rate[positive]
-    return float(np.mean((error - error.mean()) ** 2))
-
-
-def _best_blend(past: StageData, later: StageData, dense: bool, options: FitOptions) -> float:
+def _validate(past: StageData, later: StageData, dense: bool, options: FitOptions) -> tuple[float, float]:
+    """The residual's weight and the slope of the log rate that later rows want, fitted on the rows before."""
     if len(later) == 0 or past.y.sum() <= 0 or later.y.sum() <= 0:
-        return 0.0
+        return 0.0, 1.0
     base = _fit_base(past, dense)
     fitted = base.log_rate(past.design)
     booster = _fit_trees(past, fitted, dense, options)
     trees_past, trees_later = (booster.predict(part.x, raw_score=True) for part in (past, later))
-    losses = []
+    tried = []
     for weight in BLENDS:
         log_rate = base.log_rate(later.design) + weight * trees_later
-        shift = _level_shift(past, fitted + weight * trees_past)
-        losses.append(_log_loss(later, log_rate) if dense else deviance(later, log_rate + shift))
-    return BLENDS[int(np.argmin(losses))]
+        shift = level_shift(past.y, np.exp(fitted + weight * trees_past) * past.exposure)
+        loss = (
+            _log_loss(later, log_rate)
+            if dense
+            else float(tweedie(later.y, np.exp(log_rate + shift) * later.exposure).mean())
+        )
+        tried.append((loss, weight, _slope(later, log_rate)))
+    return min(tried)[1:]
+
+
+def _log_loss(data: StageData, log_rate: Floats) -> float:
+    """Variance of the log residual: under fat tails a far steadier judge than a deviance of means."""
+    positive = data.y > 0
+    return float(np.var(np.log(data.y[positive] / data.exposure[positive]) - log_rate[positive]))
+
+
+def _slope(later: StageData, log_rate: Floats) -> float:
+    """How far later outcomes follow the predicted log rate: below 1 where high predictions are too high.
+
+    The slope of a Tweedie regression (power 1.5) of outcome on log prediction, bounded by SLOPES.
+    """
+    mean = float(later.y.sum() / later.exposure.sum())
+    rate = later.y / later.exposure / mean
+    x = log_rate - log_rate.mean()
+    if x.std() < 1e-6 or len(later) < MIN_ROWS:
+        return 1.0
+    regression = TweedieRegressor(power=1.5, alpha=0.0, link="log", solver="newton-cholesky", max_iter=100)
+    weights = np.sqrt(later.exposure / later.exposure.mean())
+    regression.fit((x / x.std())[:, None], rate, weights)
+    return float(np.clip(regression.coef_[0] / x.std(), *SLOPES))
 
 
 def _fit_base(data: StageData, dense: bool) -> _Base:
@@ -201,11 +218,13 @@ def _fit_trees(data: StageData, log_rate: Floats, dense: bool, options: FitOptio
     return lgb.train(params, dataset, num_boost_round=options.trees)
 
 
-def _level_shift(data: StageData, log_rate: Floats) -> float:
-    """What to add so that expected and actual outcomes agree in sum, large rows saturating."""
-    expected = np.exp(log_rate) * data.exposure
-    weights = 1.0 / (1.0 + OVERDISPERSION * expected)
-    return float(np.log((weights * data.y).sum() / (weights * expected).sum()))
+def level_shift(actual: Floats, expected: Floats) -> float:
+    """What to add in logs so that expected and actual outcomes agree in sum, at a Tweedie (1.5) compromise.
+
+    The score equation of the intercept: sum of (actual - a expected) / sqrt(expected) = 0.
+    """
+    weights = 1.0 / np.sqrt(np.maximum(expected, 1e-12))
+    return float(np.log((weights * actual).sum() / (weights * expected).sum()))
 
 
 def in_time_order(day: NDArray[np.int64]) -> NDArray[np.int64]:
