@@ -1,0 +1,1 @@
+"""The data contract, and the features computed from it: the same code for training and serving."""

@@ -110,10 +110,10 @@ def _numbers(brief: Mapping[str, Any]) -> dict[str, float]:
         "is_new_product": _number(brief.get("is_new_product")),
         "season_sin": math.sin(angle),
         "season_cos": math.cos(angle),
-        "niche_count": float(len(brief.get("niches") or ())),
+        "niche_count": float(len(set(brief.get("niches") or ()))),
         "target_count": float(len(brief.get("target_countries") or ())),
-        "language_count": float(len(brief.get("languages") or ())),
-        "platform_count": float(len(brief.get("platforms") or ())),
+        "language_count": float(len(set(brief.get("languages") or ()))),
+        "platform_count": float(len(set(brief.get("platforms") or ()))),
     }
 
 

@@ -59,13 +59,17 @@ def warning(table: str, column: str | None, message: str, count: int = 0, ids: t
 
 
 def first_ids(labels: pl.Series, bad: pl.Series) -> tuple[str, ...]:
-    """The first labels where `bad`; a row without a label is named by its number (1 = first data row).
+    """The first distinct labels where `bad`; a row without a label is named by its number (1 = first data row).
 
     >>> first_ids(pl.Series(["a", None, "c"]), pl.Series([False, True, True]))
     ('row 2', 'c')
     """
-    rows = bad.fill_null(value=False).arg_true().head(FIRST).to_list()
-    return tuple(_label(labels[row], row) for row in rows)
+    found: dict[str, None] = {}
+    for row in bad.fill_null(value=False).arg_true():
+        found.setdefault(_label(labels[row], row))
+        if len(found) == FIRST:
+            break
+    return tuple(found)
 
 
 def _label(label: object, row: int) -> str:

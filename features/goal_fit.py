@@ -17,8 +17,8 @@ from features.declare import (
 from features.value import GOALS
 
 
-def _is_goal(goal: int, c: Context) -> Floats:
-    return (c.goal() == goal).astype(np.float64)
+def _is_goal(goal: int) -> Definition:
+    return lambda c: np.asarray(c.goal() == goal, dtype=np.float64)
 
 
 def _on_platform(c: Context) -> Floats:
@@ -32,7 +32,7 @@ def _feature(name: str, define: Definition, phrase: str, show: Show = "plain", s
 
 FEATURES = (
     *(
-        _feature(f"goal_is_{goal}", lambda c, code=code: _is_goal(code, c), f"goal {goal}", "yes_no")
+        _feature(f"goal_is_{goal}", _is_goal(code), f"goal {goal}", "yes_no")
         for code, goal in enumerate(GOALS)
     ),
     _feature("tier_for_goal",

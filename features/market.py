@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from features import asof, money
 from features.brief_columns import BriefColumns, Vocabularies, encode_briefs
-from features.codes import primary_language
 from features.check_market import commission_only_rate
+from features.codes import primary_language
 from features.encoding import Lists, Vocabulary
 from features.geography import CountryPrior, country_prior, value_share
 from features.profile import AudienceSets, Readings, audience_at, build_audience, build_readings, profile_at
@@ -156,7 +156,7 @@ def build_market(tables: Tables, settings: Settings, as_of: int) -> Market:
     creators = _creators(ids, words)
     audience_creator = creator_of.codes(tables.creator_audience["creator_id"])
     audience = {
-        dimension: build_audience(_primary(tables.creator_audience, dimension), audience_creator, dimension, vocabulary)
+        dimension: build_audience(tables.creator_audience, audience_creator, dimension, vocabulary)
         for dimension, vocabulary in (
             ("country", words.country),
             ("language", words.language),
@@ -250,14 +250,9 @@ def _vocabularies(tables: Tables) -> Vocabularies:
     )
 
 
-def _primary(audience: pl.DataFrame, dimension: str) -> pl.DataFrame:
-    if dimension != "language":
-        return audience
-    return audience.with_columns(pl.col("code").map_elements(primary_language, return_dtype=pl.String))
-
-
 def _creators(frame: pl.DataFrame, words: Vocabularies) -> Creators:
-    exploded = frame.select("niches").with_row_index("row").explode("niches")
+    # a niche named twice is one niche; `Lists.of` brings the rows back into order
+    exploded = frame.select("niches").with_row_index("row").explode("niches").unique()
     language = frame["language"].map_elements(primary_language, return_dtype=pl.String)
     person = Vocabulary.of(frame["person_id"].unique())
     return Creators(

@@ -21,7 +21,7 @@ from features.context import (
     deliverable_prices,
     placement_context,
 )
-from features.declare import Context, Feature
+from features.declare import Context, Family, Feature
 from features.market import Market
 
 Matrix = NDArray[np.float32]
@@ -75,6 +75,13 @@ def creator_state(market: Market, day: int) -> CreatorState:
         totals=brief_totals(market, day),
         deliverable_prices=deliverable_prices(market, creator, days)[0],
     )
+
+
+def fill(out: Matrix, context: Context, family: Family) -> None:
+    """Compute the features of one family again, into the matrix `out` of all FEATURES."""
+    for position, feature in enumerate(FEATURES):
+        if feature.family is family:
+            out[:, position] = feature.define(context)
 
 
 def brief_matrix(state: CreatorState, context: Context) -> Matrix:

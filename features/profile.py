@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features import asof
+from features.codes import primary_language
 from features.encoding import Lists, Vocabulary
 
 Floats = NDArray[np.float64]
@@ -56,9 +57,8 @@ def build_readings(snapshots: pl.DataFrame, creator: Ints) -> Readings:
     ).filter(pl.col("creator") >= 0)
     numeric = [*LEVELS, *SMOOTHED_LOGS, *SMOOTHED]
     # every column takes part in the order, so that equal keys cannot come out in two orders
-    frame = frame.sort(["creator", "known_day", "read_at", *numeric], nulls_last=False)
+    frame = frame.sort(["creator", "known_day", "read_at", *numeric, "price_source"], nulls_last=False)
     frame = frame.filter(pl.col("read_at") >= pl.col("read_at").cum_max().over("creator"))
-    smooth = {"half_life": HALF_LIFE, "ignore_nulls": True}
     frame = frame.select(
         "creator",
         "known_day",
@@ -67,9 +67,8 @@ def build_readings(snapshots: pl.DataFrame, creator: Ints) -> Readings:
         pl.when(pl.col("price").is_null()).then(None).otherwise(pl.col("price_source"))
         .forward_fill().over("creator").alias("price_source"),
         *(pl.col(name).forward_fill().over("creator") for name in LEVELS),
-        *(pl.col(name).log1p().ewm_mean(**smooth).forward_fill().over("creator").exp().sub(1).alias(name)
-          for name in SMOOTHED_LOGS),
-        *(pl.col(name).ewm_mean(**smooth).forward_fill().over("creator") for name in SMOOTHED),
+        *(_smoothed(pl.col(name).log1p()).exp().sub(1).alias(name) for name in SMOOTHED_LOGS),
+        *(_smoothed(pl.col(name)) for name in SMOOTHED),
     )  # fmt: skip
     keys = asof.keys(frame["creator"].to_numpy(), frame["known_day"].to_numpy())
     columns = {
@@ -78,6 +77,10 @@ def build_readings(snapshots: pl.DataFrame, creator: Ints) -> Readings:
         if name not in ("creator", "known_day")
     }
     return Readings(keys, columns)
+
+
+def _smoothed(readings: pl.Expr) -> pl.Expr:
+    return readings.ewm_mean(half_life=HALF_LIFE, ignore_nulls=True).forward_fill().over("creator")
 
 
 def profile_at(readings: Readings, creator: Ints, day: Ints) -> dict[str, Floats]:
@@ -101,22 +104,31 @@ def profile_at(readings: Readings, creator: Ints, day: Ints) -> dict[str, Floats
 def build_audience(audience: pl.DataFrame, creator: Ints, dimension: str, words: Vocabulary) -> AudienceSets:
     """The breakdowns of one dimension of `creator_audience`; weights of a set above 1 in sum are scaled to 1.
 
+    A row given twice counts once (the larger weight); variants of one language (`zh-Hans`, `zh-Hant`) add up.
+
     Args:
         audience: canonical frame.
         creator: creator code of each row, -1 left out.
         dimension: such as `country`.
-        words: vocabulary of its codes.
+        words: vocabulary of its codes; of primary tags for `language`.
     """
     rows = pl.DataFrame(
         {
             "creator": creator,
             "day": asof.days(audience["snapshot_at"]),
-            "code": words.codes(audience["code"]),
+            "text": audience["code"].str.to_lowercase() if dimension == "language" else audience["code"],
             "weight": audience["weight"],
             "wanted": (audience["dimension"] == dimension) & audience["weight"].is_not_null(),
         }
-    ).filter(pl.col("wanted") & (pl.col("creator") >= 0) & (pl.col("code") >= 0))
-    rows = rows.group_by("creator", "day", "code").agg(pl.col("weight").max()).sort("creator", "day", "code")
+    ).filter(pl.col("wanted") & (pl.col("creator") >= 0))
+    # sorted before they are added, so that the sum is the same to the bit whatever the order of the table
+    rows = rows.group_by("creator", "day", "text").agg(pl.col("weight").max()).sort("creator", "day", "text")
+    text = rows["text"]
+    if dimension == "language":
+        text = text.map_elements(primary_language, return_dtype=pl.String)
+    rows = rows.with_columns(pl.Series("code", words.codes(text))).filter(pl.col("code") >= 0)
+    rows = rows.group_by("creator", "day", "code", maintain_order=True).agg(pl.col("weight").sum())
+    rows = rows.sort("creator", "day", "code")
     sets = rows.select("creator", "day").unique().sort("creator", "day").with_row_index("set")
     rows = rows.join(sets, on=["creator", "day"], maintain_order="left").with_columns(
         pl.col("weight") / pl.max_horizontal(pl.col("weight").sum().over("set"), pl.lit(1.0))

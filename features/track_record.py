@@ -20,7 +20,6 @@ from features.declare import (
     shrunk_log_ratio,
 )
 
-
 SLOPE_PRIOR = 300.0  # placements x variance of log followers: the line is flat until there is that much to go by
 
 

@@ -72,7 +72,7 @@ class ValueBasis:
         return {"goal": goal, "formula": formulas[goal], **asdict(self)}
 
 
-def placement_value(  # noqa: PLR0913 - the formula's own letters
+def placement_value(
     goal: Codes,
     impressions: Floats,
     engagements: Floats,

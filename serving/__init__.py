@@ -1,0 +1,1 @@
+"""The model and the catalogue as artefacts, ranking, and the HTTP service."""

@@ -143,7 +143,7 @@ def load_catalogue(folder: Path) -> Catalogue:
             totals={name: array(f"totals-{name}") for name in data["totals"]},
             deliverable_prices=array("deliverable-prices"),
         )
-        display = pl.read_ipc(folder / "display.arrow", memory_map=True)
+        display = pl.read_ipc(folder / "display.arrow")
         if not len(state) == display.height == data["creators"]:
             raise ValueError("rows differ between arrays")
         prior = data["prior"]

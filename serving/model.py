@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from lightgbm.basic import LightGBMError
 
 from features.errors import DataError
 from features.matrix import NAMES, schema_hash
@@ -53,7 +53,6 @@ class Model:
         commission_rate: fee as a share of net revenue where the data pay commission only, else None.
         overridden_goals: goals whose past value was given by the data instead of the formula.
         intervals: by goal; `any` pools all goals.
-        typical: median of each feature in training, for reasons, shape (f,).
         card: the model card.
     """
 
@@ -69,7 +68,6 @@ class Model:
     commission_rate: float | None
     overridden_goals: tuple[str, ...]
     intervals: Mapping[str, Interval]
-    typical: Floats
     card: Mapping[str, Any]
 
     def expected(self, x: Matrix) -> dict[str, Floats]:
@@ -145,7 +143,6 @@ def save_model(model: Model, folder: Path) -> None:
         "commission_rate": model.commission_rate,
         "overridden_goals": list(model.overridden_goals),
         "intervals": {name: interval.to_json() for name, interval in model.intervals.items()},
-        "typical": [None if np.isnan(v) else float(v) for v in model.typical],
         "card": dict(model.card),
     }
     (folder / "model.json").write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
@@ -176,23 +173,13 @@ def load_model(folder: Path) -> Model:
             commission_rate=data["commission_rate"],
             overridden_goals=tuple(data["overridden_goals"]),
             intervals={name: Interval.from_json(entry) for name, entry in data["intervals"].items()},
-            typical=np.array([np.nan if v is None else v for v in data["typical"]]),
             card=data["card"],
         )
         for stage in stages.values():
             _ = stage.booster  # parsed now, so that a broken file is refused here and not in a request
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, LightGBMError) as error:
         raise DataError(f"model in {folder.name} cannot be read ({type(error).__name__}): train again") from error
-    except lgb_error() as error:
-        raise DataError(f"model in {folder.name} holds a broken tree file: train again") from error
     return model
-
-
-def lgb_error() -> type[Exception]:
-    """LightGBM's own error type."""
-    from lightgbm.basic import LightGBMError  # noqa: PLC0415 - not part of lightgbm's public names
-
-    return LightGBMError
 
 
 def _trees(path: Path) -> str | None:
@@ -206,9 +193,6 @@ def _refuse_other_features(data: Mapping[str, Any]) -> None:
         model, code = set(data["feature_names"]), set(NAMES)
         raise DataError(
             f"model was trained on feature schema {data['feature_schema']}, this code computes {schema_hash()} "
-            f"(only in the model: {sorted(model - code) or 'none'}; only in the code: {sorted(code - model) or 'none'}): "
-            "train again, or roll back the code"
+            f"(only in the model: {sorted(model - code) or 'none'}; only in the code: "
+            f"{sorted(code - model) or 'none'}): train again, or roll back the code"
         )
-
-
-__all__ = ["CHAIN", "NEEDS", "Model", "NDArray", "load_model", "save_model"]

@@ -1,7 +1,7 @@
 """Ranked picks for one brief: the same code for the service, the command line and the backtest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from features.brief import Brief
 from features.brief_columns import BriefColumns, encode_briefs
 from features.context import brief_context
+from features.declare import Family
 from features.errors import DataError
 from features.geography import target_share, value_share
-from features.matrix import NAMES, brief_matrix, schema_hash
+from features.matrix import NAMES, brief_matrix, fill, schema_hash
 from features.profile import PRICE_SOURCES
 from features.value import GOALS, placement_value, roi
 from serving.answers import Confidence, Expected, FeeSource, Pick, RankAnswer
@@ -52,6 +53,8 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
     context = brief_context(catalogue.state, briefs, deliverable, catalogue.words, len(catalogue.tier_names))
     x = brief_matrix(catalogue.state, context)
     fee, source = _fees(release, x, deliverable)
+    # what a fee buys is judged at the fee of the answer, estimated ones included
+    fill(x, replace(context, profile={**context.profile, "price": fee}), Family.COST)
     candidate = Candidate(fee, source != ESTIMATED, np.broadcast_to(target_share(context), (len(x),)))
     keep, removed = apply_filters(catalogue, brief, candidate)
 

@@ -1,6 +1,5 @@
 """Why a creator: contributions to the log of value, summed by factor, against the average candidate."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ SAMPLE = 128  # candidates whose mean stands for the average candidate
 SMALL = 0.01  # in logs: an effect nobody would act on
 
 _FACTOR_WORDS = {
-    Family.ENGAGEMENT: "Audience size and engagement",
+    Family.ENGAGEMENT: "Engagement",
     Family.COST: "Cost",
     Family.GEOGRAPHY: "Geography",
     Family.NICHE: "Niche fit",
@@ -52,6 +51,7 @@ def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray
     rows = np.concatenate([picks, sample])
     contributions = _contributions(model, goal, x[rows])
     relative = contributions[: len(picks)] - contributions[len(picks) :].mean(axis=0)
+    typical = _medians(x[sample])
     extra = {
         Family.COST: -(factors.cost[picks] - factors.cost[sample].mean()),
         Family.GEOGRAPHY: factors.geography[picks] - factors.geography[sample].mean(),
@@ -72,7 +72,7 @@ def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray
                     f"costs {_number(np.exp(factors.cost[row]))} against {_number(average_cost)} for a usual candidate"
                 )
             else:
-                why = _strongest(model, x[row], members[np.argsort(-np.abs(parts), kind="stable")])
+                why = _strongest(x[row], typical, members[np.argsort(-np.abs(parts), kind="stable")])
             found.append(Reason(factor=family.value, effect=round(effect, 4), text=_sentence(family, effect, why)))
         reasons.append(tuple(sorted(found, key=lambda reason: -abs(reason.effect))))
     return reasons
@@ -97,16 +97,23 @@ def _sentence(family: Family, effect: float, why: str) -> str:
     return f"{words} {by}" + (f": {why}." if why else ".")
 
 
-def _strongest(model: Model, row: Matrix, members: Sequence[int] | NDArray[np.int64]) -> str:
-    """The strongest known signal of a factor, in words: its value beside the typical one."""
+def _strongest(row: Matrix, typical: Matrix, members: NDArray[np.int64]) -> str:
+    """The strongest known signal of a factor in which a pick differs from the usual candidate, in words."""
     for member in members:
-        feature, value, typical = FEATURES[member], float(row[member]), float(model.typical[member])
-        if np.isnan(value):
+        feature = FEATURES[member]
+        if np.isnan(row[member]):
             continue
-        shown = _shown(feature, value)
-        usual = "" if np.isnan(typical) or feature.show == "yes_no" else f" (typical {_shown(feature, typical)})"
-        return f"{feature.phrase} {shown}{usual}"
+        shown = _shown(feature, float(row[member]))
+        usual = "" if np.isnan(typical[member]) else _shown(feature, float(typical[member]))
+        if shown != usual:
+            return f"{feature.phrase} {shown}" + (f" (usual candidate {usual})" if usual else "")
     return ""
+
+
+def _medians(x: Matrix) -> Matrix:
+    """Median of each feature over its known values, NaN where none is known."""
+    medians = [np.median(known) if len(known := column[~np.isnan(column)]) else np.nan for column in x.T]
+    return np.array(medians, dtype=np.float32)
 
 
 def _shown(feature: Feature, value: float) -> str:

@@ -1,0 +1,1 @@
+"""Fitting, judging and publishing models, and the command line."""

@@ -1,14 +1,14 @@
 """The backtest: the model and the simple rules on later placements, by the code that is served."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.context import placement_context
 from features.declare import Context
-from features.geography import value_share
+from features.geography import country_prior, value_share
 from features.market import Market
 from features.matrix import NAMES, matrix
 from features.tiers import tier_names
@@ -98,6 +98,7 @@ def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | Non
     if len(split.train) == 0 or len(split.test) == 0:
         return None
     model = fit_model(data.market, data.x[split.train], data.labels.part(split.train), options)
+    data = _known_when_opened(data, split)
     for target in TARGETS:
         predicted = predict(data, model, split.test, target)
         actual = outcome(data, target)
@@ -107,6 +108,23 @@ def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | Non
             judged = split.test[known]
             return _judge(data, split, model, target, judged, learnt, predicted[known])
     return None
+
+
+def _known_when_opened(data: Dataset, split: Split) -> Dataset:
+    """The same placements with what was known of unknown audiences when the window opened."""
+    market = data.market
+    prior = country_prior(
+        market.audience["country"], market.creators.country, len(market.words.country), split.opens,
+        market.settings.value.home_share,
+    )  # fmt: skip
+    share = value_share(
+        data.context.lists["country"],
+        data.context.codes["country"],
+        market.campaigns,
+        market.placements.campaign,
+        prior,
+    )
+    return replace(data, share=share)
 
 
 def predict(data: Dataset, model: Model, rows: Ints, target: str) -> Floats:
@@ -124,7 +142,7 @@ def outcome(data: Dataset, target: str) -> Floats:
     return np.where(p.delivered > 0, p.outcomes[target], 0.0) if target != "value" else p.outcomes["value"]
 
 
-def _judge(  # noqa: PLR0917
+def _judge(
     data: Dataset, split: Split, model: Model, target: str, judged: Ints, learnt: Ints, predicted: Floats
 ) -> Backtest:
     actual = outcome(data, target)

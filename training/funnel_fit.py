@@ -94,7 +94,6 @@ def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> 
         commission_rate=market.commission_rate,
         overridden_goals=_overridden(known) if "value" in stages else (),
         intervals={"any": Interval(np.array([]), np.ones((1, 100)), 0)},
-        typical=_medians(x),
         card={},
     )
     return _level(model, x, known)
@@ -124,7 +123,7 @@ def _rows(quantity: str, exposure: str, known: Labels) -> NDArray[np.int64]:
     return np.flatnonzero(np.isfinite(y) & (y >= 0) & np.isfinite(e) & (np.nan_to_num(e) > 0))
 
 
-def _fit(  # noqa: PLR0917
+def _fit(
     quantity: str, exposure: str, rows: NDArray[np.int64], x: Matrix, design: Matrix, known: Labels, options: FitOptions
 ) -> Stage:
     data = StageData(x[rows], design[rows], known.columns[quantity][rows], known.columns[exposure][rows])
@@ -169,12 +168,3 @@ def _overridden(known: Labels) -> tuple[str, ...]:
         for code, goal in enumerate(GOALS)
         if (known.goal == code).any() and known.overridden[known.goal == code].mean() >= 0.5
     )
-
-
-def _medians(x: Matrix) -> Floats:
-    out = np.full(x.shape[1], np.nan)
-    for column in range(x.shape[1]):
-        values = x[:, column][~np.isnan(x[:, column])]
-        if len(values):
-            out[column] = np.median(values)
-    return out

@@ -124,7 +124,7 @@ def campaigns_table(campaigns: Campaigns, spent: Floats, rates: Rates, rng: np.r
     return pl.DataFrame(
         {
             "campaign_id": campaign_ids(np.arange(m)),
-            "brand_id": "b" + pl.Series(campaigns.brand).cast(pl.String).str.zfill(3),
+            "brand_id": "synthetic-" + pl.Series(campaigns.brand).cast(pl.String).str.zfill(3),
             "goal": label(GOALS, campaigns.goal),
             "starts_on": days_to_dates(rates.today, campaigns.start),
             "niches": known_only(pl.Series(listed(NICHES, campaigns.niches > 0)), rng.random(m) < 0.95),

@@ -116,7 +116,7 @@ def saturating_weights(expected: Floats, exposure: Floats) -> Floats:
     A count of 10 tells more than one of 1, but one of a million hardly more than one of ten thousand.
     """
     weights = exposure / (1.0 + OVERDISPERSION * expected)
-    return weights / weights.mean()
+    return np.asarray(weights / weights.mean())
 
 
 def _validate(past: StageData, later: StageData, dense: bool, options: FitOptions) -> tuple[float, float]:

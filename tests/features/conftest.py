@@ -1,10 +1,22 @@
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
+from features.brief_columns import encode_briefs
 from features.check import Report, load_checked
+from features.context import brief_context
+from features.market import Market, build_market
+from features.matrix import brief_matrix, creator_state
+from features.money import in_base_currency
+from features.reading import typed
 from features.settings import Settings
+from features.tables import build
+from training.sample import make_market
 
 Content = str | bytes | None
 
@@ -71,3 +83,79 @@ def counts() -> Callable[..., list[int]]:
         ]
 
     return of
+
+
+Frames = dict[str, pl.DataFrame]
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., Market]:
+    """Small frames to a market: typed, completed, in base currency, encoded as of a date or day number."""
+
+    def market(frames: Mapping[str, pl.DataFrame], as_of: date | int, settings: Settings | None = None) -> Market:
+        settings = settings or Settings()
+        day = as_of if isinstance(as_of, int) else (as_of - date(1970, 1, 1)).days
+        read = {name: typed(name, frame)[0] for name, frame in frames.items()}
+        return build_market(in_base_currency(build(read, settings), settings), settings, day)
+
+    return market
+
+
+@pytest.fixture(scope="session")
+def messy_frames() -> Frames:
+    """A small synthetic market made as untidy as real ones: late and repeated readings, gaps, deliverable prices."""
+    rng = np.random.default_rng(7)
+    raw = make_market(creators=90, placements=400, snapshots=7, seed=5)
+    frames = {name: typed(name, table)[0] for name, table in raw.items()}
+    readings = frames["creator_snapshots"]
+    late = pl.Series(rng.choice([0, 0, 0, 5, 45], readings.height))
+    readings = readings.with_columns(
+        (pl.coalesce("known_at", "snapshot_at") + pl.duration(days=late)).alias("known_at"),
+        *(
+            pl.when(pl.Series(rng.random(readings.height) < 0.9)).then(pl.col(name)).alias(name)
+            for name in ("follower_count", "median_views", "avg_saves", "posts_per_week")
+        ),
+    )
+    repeated = readings.sample(60, seed=1).with_columns(pl.col("follower_count") * 1.5, pl.col("avg_likes") * 0.5)
+    frames["creator_snapshots"] = pl.concat([readings, repeated]).sample(fraction=1, shuffle=True, seed=2)
+    audience = frames["creator_audience"]
+    frames["creator_audience"] = pl.concat([audience, audience.sample(80, seed=3)])
+    who = frames["creators"]["creator_id"].gather(rng.integers(0, 40, 60))
+    frames["creator_prices"] = pl.DataFrame(
+        {
+            "creator_id": who,
+            "snapshot_at": [datetime(2026, 1, 1) + timedelta(days=int(d)) for d in rng.integers(0, 180, 60)],
+            "deliverable": rng.choice(frames["placements"]["deliverable"].drop_nulls().unique().sort(), 60),
+            "price": rng.lognormal(6, 1, 60).round(2),
+            "price_source": rng.choice(["quoted", "paid", "estimated"], 60),
+        }
+    )
+    frames["placements"] = frames["placements"].with_columns(
+        pl.when(pl.Series(rng.random(400) < 0.9)).then(pl.col("fee")).alias("fee"),
+        pl.when(pl.Series(rng.random(400) < 0.9)).then(pl.col("clicks")).alias("clicks"),
+    )
+    return frames
+
+
+@pytest.fixture(scope="session")
+def online_rows() -> Callable[..., np.ndarray]:
+    """Features of placements as the service computes them: one catalogue a day, one encoded brief a placement."""
+
+    def rows(market: Market, placements: np.ndarray) -> np.ndarray:
+        p, frame = market.placements, market.campaign_frame.to_dicts()
+        out = []
+        states: dict[int, object] = {}
+        for row in placements:
+            state = states.setdefault(int(p.agreed[row]), creator_state(market, int(p.agreed[row])))
+            campaign = frame[p.campaign[row]]
+            wanted = {entry["code"]: entry["weight"] for entry in campaign["target_countries"] or ()}
+            brief = encode_briefs([{**campaign, "target_countries": wanted}], market.words)
+            price = state.profile["price"].copy()
+            if p.fee[row] > 0 and market.commission_rate is None:
+                price[p.creator[row]] = p.fee[row]
+            served = replace(state, profile={**state.profile, "price": price})
+            context = brief_context(served, brief, int(p.deliverable[row]), market.words, market.tier_count)
+            out.append(brief_matrix(served, context)[p.creator[row]])
+        return np.array(out)
+
+    return rows

@@ -1,0 +1,231 @@
+"""Nothing that became known on or after the decision day may change a feature, family by family."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.declare import Family
+from features.matrix import FEATURES, NAMES, creator_state, placement_matrix
+
+D = date(2026, 3, 10)
+DAY = (D - date(1970, 1, 1)).days
+BEFORE, ON, LATER = D - timedelta(days=1), D, D + timedelta(days=40)
+
+
+def moved(a, b):
+    """Names of the features that differ in any bit (NaN equals NaN)."""
+    assert a.shape == b.shape
+    unequal = ((a != b) & ~(np.isnan(a) & np.isnan(b))).any(axis=0)
+    return {name for name, bad in zip(NAMES, unequal, strict=True) if bad}
+
+
+@pytest.fixture(scope="module")
+def frames(messy_frames):
+    """The messy market with twenty placements agreed on D, one of them the placement under test ("mine")."""
+    agreed_on_d = messy_frames["placements"].sample(20, seed=4)["placement_id"].implode()
+    mine = pl.col("placement_id") == "mine"
+    placements = messy_frames["placements"].with_columns(
+        pl.when(pl.col("placement_id").is_in(agreed_on_d))
+        .then(pl.lit(D).cast(pl.Datetime("us")))
+        .otherwise("agreed_on")
+        .alias("agreed_on")
+    )
+    shifted = pl.max_horizontal("settled_at", pl.col("agreed_on") + pl.duration(days=30))
+    placements = placements.with_columns(shifted.alias("settled_at"))
+    busy = placements.filter(pl.col("settled_at") < D)["creator_id"].mode().sort()[0]
+    first = placements.filter(pl.col("agreed_on") == D).head(1)
+    extra = first.with_columns(pl.lit("mine").alias("placement_id"), pl.lit(busy).alias("creator_id"))
+    placements = pl.concat([placements, extra])
+    assert placements.filter(mine).height == 1
+    return {**messy_frames, "placements": placements}
+
+
+def decided_on_d(encode, frames):
+    """Features of the placements agreed on D, in the order of their ids."""
+    market = encode(frames, D)
+    rows = np.flatnonzero(market.placements.agreed == DAY)
+    ids = market.placements.ids.gather(rows)
+    order = ids.arg_sort().to_numpy()
+    return ids.sort().to_list(), placement_matrix(market, rows[order])
+
+
+def mine(encode, frames):
+    ids, x = decided_on_d(encode, frames)
+    return x[[ids.index("mine")]]
+
+
+def scrambled(frames, since):
+    """Every fact known on or after `since` changed beyond recognition, and the last of them given once more."""
+    rng = np.random.default_rng(11)
+    since = pl.lit(since).cast(pl.Datetime("us"))
+    out = dict(frames)
+
+    def changed(table, late, names, top):
+        frame = out[table]
+        assert frame.filter(late).height > 5, table
+        out[table] = frame.with_columns(
+            pl.when(late)
+            .then(pl.Series(rng.random(frame.height) * top.get(name, 1e6)))
+            .otherwise(pl.col(name))
+            .alias(name)
+            for name in names
+        )
+
+    def numbers(table, *left_out):
+        return [n for n, kind in frames[table].schema.items() if kind == pl.Float64 and n not in left_out]
+
+    share = dict.fromkeys(
+        ("sponsored_share", "engagement_rate_sponsored", "audience_credibility", "content_polish", "weight"), 1.0
+    )
+    changed("creator_snapshots", pl.coalesce("known_at", "snapshot_at") >= since, numbers("creator_snapshots"), share)
+    changed("creator_audience", pl.col("snapshot_at") >= since, ["weight"], share)
+    changed("creator_prices", pl.col("snapshot_at") >= since, ["price"], share)
+    outcome = pl.col("settled_at") >= since
+    changed("placements", outcome, numbers("placements", "fee", "product_cost", "other_cost", "propensity"), share)
+    # the fee of a placement agreed on D is known on D; of every other one it is known once it has settled
+    others = outcome & (pl.col("agreed_on").dt.date() != D)
+    changed("placements", others, ["fee", "product_cost", "other_cost"], share)
+    out["placements"] = out["placements"].with_columns(
+        pl.when(outcome)
+        .then(pl.Series(rng.random(out["placements"].height) < 0.5))
+        .otherwise("delivered")
+        .alias("delivered")
+    )
+    for table, day in (("creator_snapshots", "snapshot_at"), ("creator_audience", "snapshot_at")):
+        again = out[table].filter(pl.col(day) >= since).with_columns(pl.col(day) + pl.duration(days=1))
+        out[table] = pl.concat([out[table], again])
+    return out
+
+
+def test_nothing_known_on_or_after_the_day_changes_a_bit(encode, frames):
+    ids, before = decided_on_d(encode, frames)
+    assert len(ids) > 20
+    same, after = decided_on_d(encode, scrambled(frames, ON))
+    assert same == ids
+    assert moved(before, after) == set()
+
+
+def test_what_was_known_before_does_change_every_family(encode, frames):
+    """The same change made to older facts: so the test above can fail."""
+    _, before = decided_on_d(encode, frames)
+    _, after = decided_on_d(encode, scrambled(frames, D - timedelta(days=60)))
+    changed = {feature.family for feature in FEATURES if feature.name in moved(before, after)}
+    assert changed == set(Family)
+
+
+def test_a_catalogue_of_the_day_is_not_changed_either(encode, frames):
+    one, other = creator_state(encode(frames, D), DAY), creator_state(encode(scrambled(frames, ON), D), DAY)
+    assert one.static.tobytes() == other.static.tobytes()
+    for part in ("profile", "codes", "totals"):
+        for name, column in getattr(one, part).items():
+            np.testing.assert_array_equal(column, getattr(other, part)[name], err_msg=name)
+    np.testing.assert_array_equal(one.deliverable_prices, other.deliverable_prices)
+    for name, lists in one.lists.items():
+        np.testing.assert_array_equal(lists.weights, other.lists[name].weights)
+
+
+def add(frames, table, when, **row):
+    """The tables with one more row about the creator of "mine", known on `when`."""
+    creator = frames["placements"].filter(pl.col("placement_id") == "mine")["creator_id"].item()
+    column = "settled_at" if table == "placements" else "snapshot_at"
+    schema = {name: kind for name, kind in frames[table].schema.items() if name in {*row, "creator_id", column}}
+    new = pl.DataFrame({"creator_id": [creator], column: [when], **{name: [value] for name, value in row.items()}})
+    new = new.with_columns(pl.col(name).cast(kind) for name, kind in schema.items())
+    return {**frames, table: pl.concat([frames[table], new], how="diagonal")}
+
+
+def campaign_of_mine(frames):
+    return frames["placements"].filter(pl.col("placement_id") == "mine")["campaign_id"].item()
+
+
+def reading(**numbers):
+    return lambda frames, when: add(frames, "creator_snapshots", when, **numbers)
+
+
+def audience(dimension, code):
+    def added(frames, when):
+        return add(frames, "creator_audience", when, dimension=dimension, code=code, weight=0.123)
+
+    return added
+
+
+def interest(frames, when):
+    campaign = frames["campaigns"].filter(pl.col("campaign_id") == campaign_of_mine(frames))
+    return add(frames, "creator_audience", when, dimension="interest", code=campaign["niches"].item()[0], weight=0.123)
+
+
+def outcome(frames, when):
+    """An old placement of the creator that settles on `when`."""
+    return add(
+        frames, "placements", when, placement_id="old", campaign_id=campaign_of_mine(frames), agreed_on=date(2026, 3, 1),
+        delivered=True, fee=77.0, currency="USD", impressions=123_456.0, engagements=9_999.0, clicks=999.0,
+        conversions=99.0, revenue=5_000.0,
+    )  # fmt: skip
+
+
+def price(frames, when):
+    """A quote, seen where the agreed fee is not known."""
+    unknown = pl.when(pl.col("placement_id") == "mine").then(None).otherwise("fee").alias("fee")
+    frames = {**frames, "placements": frames["placements"].with_columns(unknown)}
+    return add(frames, "creator_snapshots", when, price=4_321.0, price_currency="USD", price_source="quoted")
+
+
+def deliverable_price(frames, when):
+    """A price of a deliverable counts where there is neither a fee nor a quote."""
+    frames = {**frames, "creator_snapshots": frames["creator_snapshots"].drop("price", "price_source")}
+    unknown = pl.when(pl.col("placement_id") == "mine").then(None).otherwise("fee").alias("fee")
+    frames["placements"] = frames["placements"].with_columns(unknown)
+    return add(frames, "creator_prices", when, deliverable="reel", price=4_321.0)
+
+
+FACTS = [
+    (Family.ENGAGEMENT, reading(follower_count=123_456.0, avg_likes=7_777.0), {"log_followers", "log_engagements"}),
+    (Family.NICHE, interest, {"audience_interest"}),
+    (Family.GEOGRAPHY, audience("country", "SG"), {"home_share", "audience_concentration"}),
+    (Family.COST, reading(follower_count=123_456.0, median_views=555.0), {"log_price_per_follower"}),
+    (Family.COST, price, {"log_price"}),
+    (Family.COST, deliverable_price, {"log_price"}),
+    (Family.COST, outcome, {"price_against_tier"}),
+    (Family.CONTENT_STYLE, reading(content_polish=0.123, posts_per_week=33.0), {"content_polish"}),
+    (Family.GOAL_FIT, outcome, {"platform_views", "goal_engagement_rate", "platform_for_goal"}),
+    (Family.TRACK_RECORD, outcome, {"creator_placements", "creator_recent_views", "brand_views", "niche_views"}),
+]
+
+
+@pytest.mark.parametrize(("family", "fact", "names"), FACTS)
+def test_a_fact_moves_its_family_from_the_day_after_it_was_known(encode, frames, family, fact, names):
+    # known in the far future: the facts that go with it, without the fact
+    without = mine(encode, fact(frames, date(2027, 1, 1)))
+    for when in (ON, LATER):
+        assert moved(without, mine(encode, fact(frames, when))) == set()
+    changed = moved(without, mine(encode, fact(frames, BEFORE)))
+    assert names <= changed & {feature.name for feature in FEATURES if feature.family is family}
+
+
+@pytest.mark.parametrize("when", [ON, LATER])
+def test_the_rows_own_outcome_is_not_in_its_features(encode, frames, when):
+    own = pl.col("placement_id") == "mine"
+    better = frames["placements"].with_columns(
+        *(
+            pl.when(own).then(1e6).otherwise(pl.col(name)).alias(name)
+            for name in ("impressions", "engagements", "clicks", "conversions", "revenue")
+        ),
+        pl.when(own).then(pl.lit(when)).otherwise(pl.col("settled_at")).alias("settled_at"),
+    )
+    assert mine(encode, frames).tobytes() == mine(encode, {**frames, "placements": better}).tobytes()
+
+
+def test_audiences_known_later_do_not_change_what_past_outcomes_were_worth(encode, frames):
+    """The country prior fills unknown audiences: it may use what was known before the market's day, nothing later."""
+    rich = {**frames, "creator_audience": frames["creator_audience"].filter(pl.col("snapshot_at") < D)}
+    late = rich["creator_audience"].with_columns(
+        pl.lit(LATER).cast(pl.Datetime("us")).alias("snapshot_at"), (1 - pl.col("weight")).alias("weight")
+    )
+    with_late = {**rich, "creator_audience": pl.concat([rich["creator_audience"], late])}
+    one, other = encode(rich, D), encode(with_late, D)
+    np.testing.assert_array_equal(one.prior.weights, other.prior.weights)
+    early = one.placements.agreed <= DAY
+    np.testing.assert_array_equal(one.placements.outcomes["value"][early], other.placements.outcomes["value"][early])
+    assert (encode(with_late, LATER + timedelta(days=1)).prior.weights != one.prior.weights).any()

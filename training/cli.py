@@ -1,0 +1,279 @@
+"""The command line, `influencer-roi`: every command of the data contract that works."""
+
+import os
+import sys
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from features.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# before LightGBM and scikit-learn load: two OpenMP pools that spin on the same cores run many times slower
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+app = typer.Typer(
+    name="influencer-roi",
+    help="Predict the ROI of every creator for a campaign brief, from your own past campaigns.\n\n"
+    "First time: `influencer-roi sample DIR` makes a synthetic market, `influencer-roi train DIR` learns from it and "
+    "publishes a model, `influencer-roi serve` answers briefs over HTTP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Folder = Annotated[Path, typer.Argument(help="folder of <table>.csv or <table>.parquet", metavar="DIR")]
+Home = Annotated[
+    Path,
+    typer.Option("--home", envvar="INFLUENCER_ROI_HOME", help="folder that holds everything the program writes"),
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="DATE", help="decide as if on this day (default: the day after the newest fact)"),
+]
+HOME = Path(".influencer-roi")
+
+
+class PromoteMode(StrEnum):
+    """What to do with a model after the gate has judged it."""
+
+    AUTO = "auto"
+    DRY_RUN = "dry-run"
+    NEVER = "never"
+
+
+class Format(StrEnum):
+    """File format of tables."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="folder to write the tables into", metavar="DIR")],
+    creators: Annotated[int, typer.Option(help="number of accounts", min=1)] = 3000,
+    placements: Annotated[int, typer.Option(help="number of placements", min=1)] = 8000,
+    snapshots: Annotated[int, typer.Option(help="months of dated profiles", min=1)] = 12,
+    seed: Annotated[int, typer.Option(help="of every draw", min=0)] = 0,
+    fmt: Annotated[Format, typer.Option("--format", help="file format")] = Format.CSV,
+    home: Home = HOME,  # noqa: ARG001 - every command takes it
+) -> None:
+    """Write a SYNTHETIC market in the contract's tables, to try the program on."""
+    from training.sample import write_sample
+
+    write_sample(folder, creators=creators, placements=placements, snapshots=snapshots, seed=seed, fmt=fmt.value)
+    typer.echo(f"Wrote a synthetic market of {creators} creators and {placements} placements to {folder}.")
+    typer.echo(f"Next: influencer-roi check {folder}, then influencer-roi train {folder}")
+
+
+@app.command()
+def check(folder: Folder, home: Home = HOME) -> None:
+    """Print what was found, wrong and missing in a data folder; exit 1 on errors."""
+    from features.check import load_checked, render
+    from features.settings import load_settings
+    from training.pipeline import config_path
+
+    _, report = load_checked(folder, load_settings(config_path(home)))
+    _console().print(render(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    folder: Folder,
+    as_of: AsOf = None,
+    promote: Annotated[PromoteMode, typer.Option(help="serve the model if the gate lets it")] = PromoteMode.AUTO,
+    seed: Annotated[int, typer.Option(help="of the trees", min=0)] = 0,
+    home: Home = HOME,
+) -> None:
+    """Learn from past campaigns: check, features, backtest, fit, log, register, gate, publish."""
+    from features.check import render
+    from training.pipeline import CheckFailed
+    from training.pipeline import train as run
+    from training.progress import progress
+    from training.report import backtest_table
+
+    console = _console()
+    try:
+        with progress(console) as say:
+            done = run(folder, home, as_of=_day(as_of), promote=promote.value, seed=seed, say=say)
+    except CheckFailed as error:
+        console.print(render(error.report))
+        raise
+    for finding in done.report.warnings:
+        console.print(f"warning: {finding}", markup=False, style="yellow")
+    if done.result is not None:
+        console.print(backtest_table(done.result))
+    console.print(f"\nVersion {done.version}: {done.verdict.text()}", markup=False, highlight=False)
+    if done.promoted:
+        console.print(f"Published. Serve it: influencer-roi serve --home {home}", highlight=False)
+    else:
+        console.print(f"Not published. By hand: influencer-roi promote {done.version} --home {home}", highlight=False)
+
+
+@app.command()
+def catalogue(folder: Folder, as_of: AsOf = None, home: Home = HOME) -> None:
+    """Rebuild only what is served about creators, for the model in force."""
+    from training.pipeline import rebuild_catalogue
+
+    typer.echo(f"Catalogue {rebuild_catalogue(folder, home, _day(as_of))} is in force.")
+
+
+@app.command()
+def rank(
+    briefs: Annotated[Path, typer.Argument(help=".json (one brief) or .jsonl (many)", metavar="BRIEFS")],
+    out: Annotated[Path | None, typer.Option(help="write a table here: .csv, .parquet or .json")] = None,
+    home: Home = HOME,
+) -> None:
+    """Rank creators for briefs, with the code of the service."""
+    from training.rank_files import rank_file, readable, write_table
+
+    answers, table = rank_file(briefs, home)
+    if out is None:
+        for answer in answers:
+            _console().print(readable(answer))
+        return
+    write_table(table, out)
+    typer.echo(f"Wrote {table.height} picks of {len(answers)} briefs to {out}.")
+
+
+@app.command()
+def models(home: Home = HOME) -> None:
+    """List versions with their aliases and verdicts, and what is served."""
+    from rich.table import Table
+
+    from serving.release import read_release_file
+    from training import tracking
+
+    listed = tracking.versions(home)
+    if not listed:
+        typer.echo(f"No version in {home} yet: run influencer-roi train DIR")
+        return
+    release = read_release_file(home)
+    table = Table("version", "created (UTC)", "live", "aliases", "verdict", "judged on", "gain over best rule", "data")
+    for version in listed:
+        live = release is not None and release.model.split(":")[1] == version.version
+        table.add_row(
+            version.version, version.created, "live" if live else "", ", ".join(version.aliases),
+            version.tags.get("verdict", ""), version.tags.get("judged", ""),
+            version.tags.get("gain_over_best_rule", ""),
+            "synthetic" if version.tags.get("synthetic") == "true" else "real",
+        )  # fmt: skip
+    _console().print(table)
+    if release is not None:
+        typer.echo(f"Served: {release.model} with {release.catalogue}")
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="registered version, as in `models`", metavar="VERSION")],
+    home: Home = HOME,
+) -> None:
+    """Serve a version, whatever the gate said of it."""
+    from training import publish
+
+    tag = publish.promote(home, version)
+    typer.echo(f"Serving {tag} from now on; a running server takes it up within seconds.")
+    _record_champion(home, version)
+
+
+@app.command()
+def rollback(home: Home = HOME) -> None:
+    """Serve what was served before."""
+    from training import publish
+
+    release = publish.roll_back(home)
+    typer.echo(f"Back to {release.model} with {release.catalogue}; a running server takes it up within seconds.")
+    _record_champion(home, release.model.split(":")[1])
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on", min=1, max=65535)] = 3000,
+    workers: Annotated[int, typer.Option(help="worker processes", min=1)] = 1,
+    home: Home = HOME,
+) -> None:
+    """Answer briefs over HTTP."""
+    from serving.release import FILE, STORE
+
+    if not (home / FILE).exists():
+        typer.echo(f"No model is published in {home} yet: requests are answered 503 until `influencer-roi train DIR`.")
+    address = f"http://{host}:{port}"
+    typer.echo(f"Serving on {address} (page with every route: {address}/). Try:\n")
+    typer.echo(
+        f"curl -s {address}/v1/rank -H 'Content-Type: application/json' "
+        """-d '{"goal": "awareness", "budget": 5000, "target_countries": ["US"], "top": 5}'\n"""
+    )
+    root = Path(__file__).resolve().parent.parent
+    environment = {
+        **os.environ,
+        "INFLUENCER_ROI_HOME": str(home.resolve()),
+        "BENTOML_HOME": str((home / STORE).resolve()),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:InfluencerROI", "--host", host]
+    command += ["--port", str(port), "--api-workers", str(workers), "--working-dir", str(root)]
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environment)
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on", min=1, max=65535)] = 5000,
+    home: Home = HOME,
+) -> None:
+    """Open the MLflow UI on this home: runs, plots, registered versions."""
+    from training import tracking
+
+    tracking.prepare(home)
+    typer.echo(f"MLflow UI on http://{host}:{port} (it can take a minute to answer)")
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking.tracking_uri(home)]
+    command += ["--host", host, "--port", str(port)]
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environment)
+
+
+def _console() -> "Console":
+    """The terminal, or 160 columns where output goes to a file or a pipe."""
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal else Console(width=160)
+
+
+def _record_champion(home: Path, version: str) -> None:
+    """Move the alias too; the release stands even where MLflow does not answer."""
+    from training import tracking
+
+    try:
+        tracking.set_champion(home, version)
+    except DataError as error:
+        typer.echo(f"warning: the alias champion was not moved: {error}", err=True)
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError as error:
+        raise typer.BadParameter(f"{text} is not a date such as 2026-06-30", param_hint="--as-of") from error
+
+
+def main() -> None:
+    """Entry point: errors that a person can act on are printed without a traceback, exit code 1."""
+    try:
+        app()
+    except DataError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

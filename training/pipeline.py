@@ -1,0 +1,188 @@
+"""From a folder of tables to a published model and catalogue, and the steps in between."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features import money
+from features.check import Report, load_checked
+from features.errors import DataError
+from features.market import Market, build_market
+from features.matrix import NAMES, schema_hash
+from features.settings import Settings, load_settings
+from features.tables import Tables
+from features.value import GOALS
+from serving.catalogue import build_catalogue
+from serving.interval import Interval
+from serving.model import Model, save_model
+from serving.release import load_release, read_release_file
+from training import publish, tracking
+from training.backtest import Backtest, Dataset, backtest, build_dataset, outcome, predict
+from training.card import model_card
+from training.funnel_fit import fit_model
+from training.gate import Verdict, judge_promotion
+from training.intervals import MIN_ROWS, fit_intervals
+from training.run_record import run_record
+from training.split import day_number, iso, labelled, newest_fact, time_split
+from training.stage_fit import FitOptions
+
+Promote = Literal["auto", "dry-run", "never"]
+Say = Callable[[str], None]
+
+FOLDS = 5
+
+
+class CheckFailed(DataError):
+    """The data have errors; the report says which."""
+
+    def __init__(self, found: Report) -> None:
+        super().__init__("the data have errors (above); mend them and run again")
+        self.report = found
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run came to."""
+
+    version: str
+    run_id: str
+    report: Report
+    result: Backtest | None
+    verdict: Verdict
+    promoted: bool
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Checked data, encoded as of a day."""
+
+    market: Market
+    tables: Tables
+    report: Report
+    as_of: int
+
+
+def config_path(home: Path) -> Path:
+    """The one file of settings."""
+    return home / "config.toml"
+
+
+def load(folder: Path, settings: Settings, as_of: date | None) -> Loaded:
+    """Read, check and encode a folder of tables.
+
+    Raises:
+        CheckFailed: the data have errors.
+    """
+    tables, found = load_checked(folder, settings)
+    if not found.ok:
+        raise CheckFailed(found)
+    tables = money.in_base_currency(tables, settings)
+    day = newest_fact(tables) + 1 if as_of is None else day_number(as_of)
+    return Loaded(build_market(tables, settings, day), tables, found, day)
+
+
+def train(
+    folder: Path, home: Path, *, as_of: date | None = None, promote: Promote = "auto", seed: int = 0,
+    say: Say = lambda _: None,
+) -> Trained:  # fmt: skip
+    """Check, features, backtest, fit, log, register, gate, and publish model and catalogue.
+
+    Args:
+        folder: the tables.
+        home: where everything is written.
+        as_of: train as if deciding on this day; default: the day after the newest fact.
+        promote: `auto` serves the model if the gate lets it, `dry-run` and `never` do not.
+        seed: of the trees.
+        say: told what is being done.
+
+    Raises:
+        DataError: the data cannot be used; nothing is published then.
+    """
+    settings = load_settings(config_path(home))
+    say(f"checking {folder}")
+    loaded = load(folder, settings, as_of)
+    market, options = loaded.market, FitOptions(seed=seed)
+    say(f"computing {len(NAMES)} features of {len(market.placements)} placements")
+    data = build_dataset(market)
+    split = time_split(market.placements, loaded.as_of)
+    say(f"backtest: {len(split.train)} placements settled before {iso(split.opens)}, {len(split.test)} after")
+    result = backtest(data, split, options)
+    rows = labelled(market.placements, loaded.as_of)
+    say(f"fitting on {len(rows)} settled placements")
+    model = _with_intervals(
+        fit_model(market, data.x[rows], data.labels.part(rows), options), data, rows, result, options
+    )
+    verdict = judge_promotion(loaded.report.ok, result)
+    say("building the catalogue")
+    catalogue_tag = publish.store_catalogue(home, build_catalogue(market, loaded.as_of, settings))
+    card = model_card(model, market, loaded.report, folder, loaded.as_of, rows, result, verdict)
+    model = replace(model, card={**card, "catalogue": catalogue_tag})
+    say("logging to MLflow")
+    with tempfile.TemporaryDirectory() as temporary:
+        artefact = Path(temporary) / "artefact"
+        artefact.mkdir()
+        save_model(model, artefact)
+        record = run_record(model, artefact, data, loaded.tables, loaded.report, rows, result, verdict, options)
+        version, run_id = tracking.log_run(home, record)
+    model = model.with_version(version)
+    labels = {"version": version, "run_id": run_id, "feature_schema": schema_hash()}
+    model_tag = publish.store_model(home, model, labels)
+    promoted = promote == "auto" and verdict.promote
+    if promoted:
+        say(f"publishing version {version}")
+        publish.publish(home, model_tag, catalogue_tag)
+        tracking.set_champion(home, version)
+    return Trained(version, run_id, loaded.report, result, verdict, promoted)
+
+
+def rebuild_catalogue(folder: Path, home: Path, as_of: date | None = None) -> str:
+    """Rebuild only what is served about creators, for the model in force; returns the catalogue's tag.
+
+    Raises:
+        DataError: the data cannot be used, or their base currency is not the model's.
+    """
+    loaded = load(folder, load_settings(config_path(home)), as_of)
+    catalogue = build_catalogue(loaded.market, loaded.as_of, loaded.market.settings)
+    tag = publish.store_catalogue(home, catalogue)
+    release = read_release_file(home)
+    if release is not None:
+        model = load_release(home).model
+        if model.basis.currency != catalogue.currency:
+            raise DataError(
+                f"the data are in {catalogue.currency}, the served model in {model.basis.currency}: train again"
+            )
+        publish.publish(home, release.model, tag)
+    return tag
+
+
+def _with_intervals(
+    model: Model, data: Dataset, rows: NDArray[np.int64], result: Backtest | None, options: FitOptions
+) -> Model:
+    """Intervals from the backtest, else from folds by campaign of the training rows."""
+    if result is not None and result.intervals:
+        return replace(model, intervals=result.intervals)
+    actual = outcome(data, "value")
+    valued = rows[np.isfinite(actual[rows])]
+    campaign = data.market.placements.campaign
+    found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    for fold in range(FOLDS):
+        held = valued[campaign[valued] % FOLDS == fold]
+        rest = rows[campaign[rows] % FOLDS != fold]
+        if len(held) and len(rest):
+            fitted = fit_model(data.market, data.x[rest], data.labels.part(rest), options)
+            predicted = predict(data, fitted, held, "value")
+            found.append((held[np.isfinite(predicted)], predicted[np.isfinite(predicted)]))
+    held = np.concatenate([part[0] for part in found]) if found else valued[:0]
+    if len(held) < MIN_ROWS:
+        # nothing to measure an interval on: as wide as one placement usually is (80 % spans 20 x)
+        spread = np.exp(np.linspace(-1.5, 1.5, 100))
+        return replace(model, intervals={"any": Interval(np.array([]), (spread / spread.mean())[None, :], 0)})
+    predicted = np.concatenate([part[1] for part in found])
+    goals = np.array(GOALS)[data.labels.goal[held]]
+    return replace(model, intervals=fit_intervals(actual[held], predicted, goals))

@@ -1,0 +1,100 @@
+"""What one training run leaves in MLflow, put together from its parts."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from rich.console import Console
+
+from features.check import Report, render
+from features.matrix import NAMES, schema_hash
+from features.tables import Tables
+from serving.model import Model
+from training import report
+from training.backtest import Backtest, Dataset
+from training.gate import Verdict
+from training.plots import run_figures
+from training.split import iso
+from training.stage_fit import FitOptions
+from training.tracking import RunRecord
+
+SAMPLE_ROWS = 200  # rows behind the factor plot and the signature
+
+
+def run_record(
+    model: Model, artefact: Path, data: Dataset, tables: Tables, checked: Report, rows: NDArray[np.int64],
+    result: Backtest | None, verdict: Verdict, options: FitOptions,
+) -> RunRecord:  # fmt: skip
+    """The record of a run whose model lies in the folder `artefact`."""
+    step = max(len(rows) // SAMPLE_ROWS, 1)
+    sample = data.x[rows[::step][:SAMPLE_ROWS]]
+    card = model.card
+    kind = "the SYNTHETIC sample market" if card["synthetic"] else "the team's own data"
+    judged = "nothing could be judged" if result is None else f"judged on {result.target}"
+    metrics = {} if result is None else report.flat_metrics(result)
+    tables_of_run = {} if result is None else {
+        "backtest": report.backtest_frame(result),
+        "slices": report.slice_frame(result),
+        "worst_misses": report.worst_misses(result, data.market.placements.ids),
+    }  # fmt: skip
+    return RunRecord(
+        name=f"train {card['as_of']} {card['data']['folder']}",
+        description=(
+            f"Funnel of {len(model.stages)} stages on {len(rows)} settled placements of {kind}, as of "
+            f"{card['as_of']}; {judged}.\n\n{verdict.text()}"
+        ),
+        params=_params(model, rows, result, options),
+        metrics=metrics,
+        tags={
+            "verdict": "promote" if verdict.promote else "do not promote",
+            "synthetic": str(card["synthetic"]).lower(),
+            "data_digest": card["data"]["digest"],
+            "judged": "nothing" if result is None else result.target,
+            "gain_over_best_rule": "" if result is None else f"{metrics['gain_over_best_rule']:.4f}",
+        },
+        texts={"check.txt": _as_text(checked), "verdict.txt": verdict.text()},
+        dicts={"model_card.json": dict(card)},
+        tables=tables_of_run,
+        figures=run_figures(result, model, sample),
+        datasets=_datasets(tables, card["data"]["folder"]),
+        model=model,
+        model_folder=artefact,
+        sample=sample,
+        verdict=verdict.text(),
+    )
+
+
+def _params(model: Model, rows: NDArray[np.int64], result: Backtest | None, options: FitOptions) -> dict[str, Any]:
+    return {
+        "as_of": model.card["as_of"],
+        "seed": options.seed,
+        "trees": options.trees,
+        "leaves": options.leaves,
+        "learning_rate": options.learning_rate,
+        "features": len(NAMES),
+        "feature_schema": schema_hash(),
+        "rows_train": len(rows),
+        "rows_backtest_train": 0 if result is None else len(result.split.train),
+        "rows_backtest_judged": 0 if result is None else len(result.judged),
+        "window_opens": "" if result is None else iso(result.split.opens),
+        "currency": model.basis.currency,
+        "cost_floor": model.basis.cost_floor,
+    }
+
+
+def _datasets(tables: Tables, source: str) -> dict[str, tuple[pl.DataFrame, str]]:
+    columns = ["placement_id", "campaign_id", "creator_id", "agreed_on", "fee", "impressions", "revenue"]
+    return {
+        "placements": (tables.placements.select(columns), source),
+        "campaigns": (tables.campaigns.select("campaign_id", "goal", "starts_on"), source),
+        "creators": (tables.creators.select("creator_id", "platform", "country"), source),
+    }
+
+
+def _as_text(checked: Report) -> str:
+    text = io.StringIO()
+    Console(file=text, width=120).print(render(checked))
+    return text.getvalue()

@@ -1,0 +1,190 @@
+"""The record of experiments: runs, registered versions and aliases in MLflow.
+
+The store is the home's own (`mlflow/mlflow.db`, artifacts beside it) unless MLFLOW_TRACKING_URI names another.
+MLflow is imported on first use: it is slow, and only training needs it.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features.errors import DataError
+from features.matrix import NAMES
+from serving.model import Model
+from serving.stage import Matrix
+
+TRACKING = "MLFLOW_TRACKING_URI"
+EXPERIMENT = "influencer-roi"
+REGISTERED = "influencer-roi"
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything one training run leaves for its reviewers."""
+
+    name: str
+    description: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    texts: Mapping[str, str]
+    dicts: Mapping[str, Any]
+    tables: Mapping[str, pl.DataFrame]
+    figures: Mapping[str, Any]
+    datasets: Mapping[str, tuple[pl.DataFrame, str]]
+    model: Model
+    model_folder: Path
+    sample: Matrix
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version as `models` lists it."""
+
+    version: str
+    created: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def tracking_uri(home: Path) -> str:
+    """Where runs are recorded."""
+    return os.environ.get(TRACKING) or f"sqlite:///{(home / 'mlflow' / 'mlflow.db').resolve()}"
+
+
+@contextmanager
+def _mlflow(home: Path) -> Iterator[Any]:
+    """MLflow connected to the home's store, quiet, and reporting to nobody.
+
+    Raises:
+        DataError: the store does not answer.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    given, uri = os.environ.get(TRACKING), tracking_uri(home)
+    if uri.startswith("http"):
+        # a server that is not there should say so in seconds, not minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+
+        for noisy in ("alembic", "mlflow", "mlflow.tracking._model_registry.client"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        (home / "mlflow").mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        try:
+            _ensure_experiment(mlflow, home, local=given is None)
+            yield mlflow
+        except (mlflow.exceptions.MlflowException, OSError) as error:
+            first = str(error).splitlines()[0][:300]
+            raise DataError(f"MLflow at {uri} failed: {first}. Check that it is reachable, then run again") from error
+        finally:
+            # MLflow writes the address into the environment, where it would pass for the user's own choice
+            if given is None:
+                os.environ.pop(TRACKING, None)
+
+
+def _ensure_experiment(mlflow: Any, home: Path, *, local: bool) -> None:
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        # a tracking server keeps artifacts where it was told to; a local store keeps them in the home
+        location = (home / "mlflow" / "artifacts").resolve().as_uri() if local else None
+        mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+    mlflow.set_experiment(EXPERIMENT)
+
+
+def prepare(home: Path) -> None:
+    """Create or migrate the store once, before anything else writes to it."""
+    with _mlflow(home):
+        pass
+
+
+def log_run(home: Path, record: RunRecord) -> tuple[str, str]:
+    """Record a run and register its model.
+
+    Returns:
+        The registered version and the run's id.
+    """
+    with _mlflow(home) as mlflow:
+        import pandas as pd
+
+        with mlflow.start_run(run_name=record.name, description=record.description) as run:
+            mlflow.set_tags(dict(record.tags))
+            mlflow.log_params(dict(record.params))
+            mlflow.log_metrics(dict(record.metrics))
+            for name, (frame, source) in record.datasets.items():
+                dataset = mlflow.data.from_pandas(frame.to_pandas(), source=source, name=name)
+                mlflow.log_input(dataset, context=name)
+            for name, text in record.texts.items():
+                mlflow.log_text(text, name)
+            for name, data in record.dicts.items():
+                mlflow.log_dict(data, name)
+            for name, frame in record.tables.items():
+                mlflow.log_table(frame.to_pandas(), f"tables/{name}.json")
+                mlflow.log_text(frame.write_csv(), f"tables/{name}.csv")
+            for name, figure in record.figures.items():
+                mlflow.log_figure(figure, f"plots/{name}.png")
+            sample = pd.DataFrame(record.sample, columns=list(NAMES))
+            expected = record.model.expected(record.sample)
+            output = pd.DataFrame({name: values for name, values in expected.items() if name != "one"})
+            root = Path(__file__).resolve().parent.parent
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(Path(__file__).with_name("mlflow_model.py")),
+                artifacts={"model": str(record.model_folder)},
+                code_paths=[str(root / "features"), str(root / "serving")],
+                signature=mlflow.models.infer_signature(sample, output),
+                pip_requirements=["lightgbm", "numpy", "polars", "pydantic", "pycountry"],
+                registered_model_name=REGISTERED,
+            )
+            version = str(info.registered_model_version)
+            client = mlflow.MlflowClient()
+            client.set_registered_model_alias(REGISTERED, CHALLENGER, version)
+            client.update_model_version(REGISTERED, version, description=record.verdict)
+            for key, value in record.tags.items():
+                client.set_model_version_tag(REGISTERED, version, key, value)
+            return version, run.info.run_id
+
+
+def set_champion(home: Path, version: str) -> None:
+    """Let the alias `champion` name a version."""
+    with _mlflow(home) as mlflow:
+        client = mlflow.MlflowClient()
+        client.set_registered_model_alias(REGISTERED, CHAMPION, version)
+        aliases = client.get_registered_model(REGISTERED).aliases
+        if str(aliases.get(CHALLENGER)) == version:
+            client.delete_registered_model_alias(REGISTERED, CHALLENGER)
+
+
+def versions(home: Path) -> list[Version]:
+    """Registered versions, newest first; none where nothing was trained yet."""
+    with _mlflow(home) as mlflow:
+        from datetime import UTC, datetime
+
+        client = mlflow.MlflowClient()
+        found = client.search_model_versions(f"name = '{REGISTERED}'")
+        if not found:
+            return []
+        # search returns no aliases (mlflow#16734)
+        aliases = client.get_registered_model(REGISTERED).aliases
+        listed = [
+            Version(
+                version=str(v.version),
+                created=datetime.fromtimestamp(v.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+                aliases=tuple(sorted(name for name, number in aliases.items() if str(number) == str(v.version))),
+                tags=dict(v.tags),
+            )
+            for v in found
+        ]
+        return sorted(listed, key=lambda v: -int(v.version))
