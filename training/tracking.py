@@ -146,10 +146,14 @@ def log_run(home: Path, record: RunRecord) -> tuple[str, str]:
                 code_paths=[str(root / "features"), str(root / "serving")],
                 signature=mlflow.models.infer_signature(sample, output),
                 pip_requirements=["lightgbm", "numpy", "polars", "pydantic", "pycountry"],
-                registered_model_name=REGISTERED,
             )
-            version = str(info.registered_model_version)
             client = mlflow.MlflowClient()
+            if not client.search_registered_models(f"name = '{REGISTERED}'"):
+                client.create_registered_model(REGISTERED)
+            registered = client.create_model_version(
+                REGISTERED, info.model_uri, run_id=run.info.run_id, model_id=info.model_id
+            )
+            version = str(registered.version)
             client.set_registered_model_alias(REGISTERED, CHALLENGER, version)
             client.update_model_version(REGISTERED, version, description=record.verdict)
             for key, value in record.tags.items():

@@ -159,8 +159,9 @@ def interest(frames, when):
 def outcome(frames, when):
     """An old placement of the creator that settles on `when`."""
     return add(
-        frames, "placements", when, placement_id="old", campaign_id=campaign_of_mine(frames), agreed_on=date(2026, 3, 1),
-        delivered=True, fee=77.0, currency="USD", impressions=123_456.0, engagements=9_999.0, clicks=999.0,
+        frames, "placements", when, placement_id="old", campaign_id=campaign_of_mine(frames),
+        agreed_on=date(2026, 3, 1), delivered=True,
+        fee=77.0, currency="USD", impressions=123_456.0, engagements=9_999.0, clicks=999.0,
         conversions=99.0, revenue=5_000.0,
     )  # fmt: skip
 
@@ -229,3 +230,87 @@ def test_audiences_known_later_do_not_change_what_past_outcomes_were_worth(encod
     early = one.placements.agreed <= DAY
     np.testing.assert_array_equal(one.placements.outcomes["value"][early], other.placements.outcomes["value"][early])
     assert (encode(with_late, LATER + timedelta(days=1)).prior.weights != one.prior.weights).any()
+
+
+PROFILE = {
+    "follower_count": 50_000.0, "following_count": 499.0, "content_count": 99.0, "median_views": 20_000.0,
+    "avg_likes": 1_500.0, "avg_comments": 300.0, "avg_shares": 150.0, "avg_saves": 50.0, "posts_per_week": 4.0,
+    "sponsored_share": 0.2, "engagement_rate_sponsored": 0.02, "audience_credibility": 0.8, "content_polish": 0.3,
+}  # fmt: skip
+# what a brief for SG (.6) and MY (.3), beauty and travel, English, on TikTok with a budget of 10,000 says of creator a
+BY_HAND = {
+    "log_followers": np.log(50_000), "log_median_views": np.log(20_000), "log_views_per_follower": np.log(0.4),
+    "log_engagement_per_follower": np.log(0.04), "log_engagement_per_view": np.log(0.1),
+    "log_engagements": np.log(2_000), "comment_share": 0.15, "save_and_share_share": 0.1,
+    "sponsored_response": np.log(0.5), "follower_growth": np.log(50 / 40), "audience_credibility": 0.8,
+    "log_following_ratio": np.log(0.01), "last_post_age": np.log(11), "snapshot_age": np.log(10),
+    "niche_match": 0.5, "niche_similarity": 0.25, "audience_interest": 0.35, "niche_breadth": 3.0,
+    "target_share": 0.6, "home_in_target": 0.5, "log_target_views": np.log(12_000), "speaks_language": 0.0,
+    "audience_speaks_language": 0.7, "home_share": 0.2, "audience_concentration": 0.30,
+    "log_price": np.log(600), "log_price_per_follower": np.log(0.012), "log_price_per_view": np.log(0.03),
+    "log_price_per_engagement": np.log(0.3), "price_against_tier": np.log(0.012 / np.sqrt(0.05 * 0.01)),
+    "price_against_peers": np.log(0.012 / 0.05), "log_price_per_target_view": np.log(0.05),
+    "log_price_to_budget": np.log(0.06),
+    "content_polish": 0.3, "log_posts_per_week": np.log(4), "sponsored_share": 0.2, "log_content_count": np.log(100),
+    "is_verified": 1.0,
+    "goal_is_conversion": 1.0, "goal_is_awareness": 0.0, "platform_in_brief": 1.0, "is_new_product": 0.0,
+    "log_product_price": np.log(25), "product_margin": 0.4, "log_budget": np.log(10_000),
+    "creator_placements": np.log(2), "person_placements": np.log(2), "brand_placements": np.log(1),
+    "niche_placements": np.log(3), "deliverable_placements": np.log(2),
+    "creator_mean_views": np.log(10_001), "creator_average_views": np.log(10_001),
+    "creator_views": (np.log(10_001) - (np.log(10_001) + np.log(40_001)) / 2) / 3,
+    "creator_views_against_usual": (np.log(10_001) - np.log(20_001)) / 3,
+    # the market: 3,000 engagements of 50,000 views; the creator 1,000 of 10,000; beforehand 3 x 25,000 views
+    "creator_engagement_rate": np.log((1_000 + 75_000 * 0.06) / (10_000 + 75_000) / 0.06),
+    # value and cost: a 200 of 2,000, b 800 of 500; beforehand 3 x 1,250 of cost
+    "creator_return": np.log((200 + 3_750 * 0.4) / (2_000 + 3_750) / 0.4),
+    "person_return": np.log((800 + 3_750 * 0.4) / (500 + 3_750) / 0.4),
+    "platform_views": (np.log(10_001) - (np.log(10_001) + np.log(40_001)) / 2) / 3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def by_hand(encode):
+    """Creators a (TikTok) and b (Instagram) of one person, a settled placement each, and the one in question."""
+    day = [date(2026, 3, 1), date(2025, 11, 1)]
+    older = {**PROFILE, "follower_count": 40_000.0}
+    frames = {
+        "creators": pl.DataFrame(
+            {"creator_id": ["a", "b"], "platform": ["tiktok", "instagram"], "person_id": ["p", "p"],
+             "country": ["MY", "SG"], "language": ["ms", "en"], "niches": ["beauty|food|music", "food"],
+             "is_verified": [True, None]}
+        ),
+        "creator_snapshots": pl.DataFrame(
+            [
+                {"creator_id": "a", "snapshot_at": day[0], "last_post_at": date(2026, 2, 28), **PROFILE},
+                {"creator_id": "a", "snapshot_at": day[1], "last_post_at": date(2025, 10, 1), **older},
+                {"creator_id": "b", "snapshot_at": day[1], **{**dict.fromkeys(PROFILE), "follower_count": 50_000.0}},
+            ],
+            schema_overrides={"last_post_at": pl.Date},
+        ),
+        "creator_audience": pl.DataFrame(
+            [("country", "SG", 0.5), ("country", "MY", 0.2), ("country", "VN", 0.1), ("language", "en", 0.7),
+             ("interest", "beauty", 0.35), ("interest", "food", 0.5)],
+            schema=["dimension", "code", "weight"], orient="row",
+        ).with_columns(pl.lit("a").alias("creator_id")),
+        "campaigns": pl.DataFrame(
+            {"campaign_id": ["old", "new"], "brand_id": ["x", "y"], "goal": ["conversion"] * 2,
+             "starts_on": ["2026-01-10", "2026-03-10"], "niches": ["beauty", "beauty|travel"],
+             "target_countries": [None, "SG:0.6|MY:0.3"], "languages": [None, "en"],
+             "platforms": [None, "TikTok|youtube"], "budget": [None, 10_000.0], "product_price": [None, 25.0],
+             "product_margin": [None, 0.4], "is_new_product": [None, False]}
+        ),
+        "placements": pl.DataFrame(
+            {"placement_id": ["1", "2", "3"], "campaign_id": ["old", "old", "new"], "creator_id": ["a", "b", "a"],
+             "agreed_on": ["2026-01-10", "2026-01-10", "2026-03-10"], "settled_at": ["2026-02-10", "2026-03-09", None],
+             "deliverable": ["reel", "story", "reel"], "fee": [2_000.0, 500.0, 600.0],
+             "impressions": [10_000.0, 40_000.0, None], "engagements": [1_000.0, 2_000.0, None],
+             "revenue": [200.0, 800.0, None]}
+        ),
+    }  # fmt: skip
+    return dict(zip(NAMES, placement_matrix(encode(frames, D), np.array([2]))[0].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_features_by_hand(by_hand, name):
+    assert by_hand[name] == pytest.approx(BY_HAND[name], rel=2e-5, abs=2e-6)

@@ -204,3 +204,13 @@ def test_variants_of_one_language_add_up(encode):
     lists = market.lists(np.zeros(1, dtype=int), np.array([FIRST]))["language"]
     shares = {market.words.language.values[c]: w for c, w in zip(lists.codes, lists.weights, strict=True)}
     assert shares == pytest.approx({"zh": 0.55, "en": 0.2})
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_readings_alike_but_for_the_price_source_come_out_in_one_order(encode, order):
+    rows = [
+        {"creator_id": "c0", "snapshot_at": "2026-01-01", "price": 5.0, "price_source": source}
+        for source in ("quoted", "estimated")
+    ]
+    market = encode(frames(creator_snapshots=[rows[i] for i in order]), FIRST + 200)
+    assert market.profile(np.zeros(1, dtype=int), np.array([FIRST + 9]))["price_source"].tolist() == [2.0]

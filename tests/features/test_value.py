@@ -13,7 +13,7 @@ NAN = float("nan")
 USD = ValueBasis.from_settings(ValueSettings(), "USD", 1.0)
 
 
-def worth(goal, basis=USD, i=1e5, e=4000.0, r=900.0, g=0.5, q=0.8, m=0.3):  # noqa: PLR0913
+def worth(goal, basis=USD, i=1e5, e=4000.0, r=900.0, g=0.5, q=0.8, m=0.3):
     columns = (np.array([float(x)]) for x in (i, e, r, g, q, m))
     return placement_value(np.array([GOALS.index(goal)]), *columns, basis).item()
 
@@ -194,10 +194,10 @@ def test_a_given_value_overrides_the_formula(encode, goal):
 
 def test_a_reading_known_on_the_day_of_the_agreement_does_not_enter_the_value(encode):
     late = book(targets="SG")
-    late["creator_snapshots"] = late["creator_snapshots"].with_columns(pl.lit("2026-03-01").alias("snapshot_at"))
-    late["creator_audience"] = pl.concat(
-        [late["creator_audience"], late["creator_audience"].with_columns(pl.lit("2026-03-01").alias("snapshot_at"), pl.lit(0.0).alias("weight"))]
-    )  # fmt: skip
+    that_day = pl.lit("2026-03-01").alias("snapshot_at")
+    late["creator_snapshots"] = late["creator_snapshots"].with_columns(that_day)
+    newer = late["creator_audience"].with_columns(that_day, pl.lit(0.0).alias("weight"))
+    late["creator_audience"] = pl.concat([late["creator_audience"], newer])
     assert value_of(encode, late) == pytest.approx(468.0)
 
 
@@ -220,7 +220,7 @@ def test_dong_without_a_rate_knows_sales_but_no_worth_of_impressions(encode):
     market = encode(book("awareness", "SG", "VND"), AS_OF)
     assert market.basis.currency == "VND"
     assert np.isnan(market.placements.outcomes["value"]).all()
-    with pytest.raises(DataError, match="awareness.*VND"):
+    with pytest.raises(DataError, match=r"awareness.*VND"):
         market.basis.require("awareness")
     assert value_of(encode, book("conversion", "SG", "VND")) == pytest.approx(270.0)
 
