@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 DAY_BITS = 21
 ALWAYS = 0  # the day of a fact without a date: before every decision
+NEVER = (1 << DAY_BITS) - 1  # year 7711
 
 Ints = NDArray[np.int64]
 
@@ -17,11 +18,14 @@ Ints = NDArray[np.int64]
 def days(timestamps: pl.Series) -> Ints:
     """UTC day number (days since 1970-01-01) of each timestamp; null becomes ALWAYS.
 
+    Days before 1970 become ALWAYS and days past year 7711 (9999-12-31 for "not yet") NEVER: outside of that range a
+    day would spill into the entity's part of the key.
+
     >>> from datetime import datetime
     >>> days(pl.Series([datetime(1970, 1, 3, 23, 59), None], dtype=pl.Datetime("us"))).tolist()
     [2, 0]
     """
-    return timestamps.dt.date().cast(pl.Int32).cast(pl.Int64).fill_null(ALWAYS).to_numpy()
+    return timestamps.dt.date().cast(pl.Int32).cast(pl.Int64).fill_null(ALWAYS).clip(ALWAYS, NEVER).to_numpy()
 
 
 def keys(entity: Ints, day: Ints) -> Ints:

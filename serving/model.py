@@ -4,6 +4,7 @@ An artefact is a folder: `model.json` (stages, scaler, feature list and hash, in
 LightGBM text file a stage. Nothing is pickled.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -137,6 +138,7 @@ def save_model(model: Model, folder: Path) -> None:
         "basis": vars(model.basis),
         "scaler": {"mean": model.scaler.mean.tolist(), "scale": model.scaler.scale.tolist()},
         "stages": {name: stage.to_json() for name, stage in stages.items()},
+        "trees": {name: _digest(stage.trees) for name, stage in stages.items() if stage.trees is not None},
         "levels": dict(model.levels),
         "typical_fee": model.typical_fee,
         "extra_cost": model.extra_cost,
@@ -158,7 +160,8 @@ def load_model(folder: Path) -> Model:
         data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         _refuse_other_features(data)
         stages = {
-            name: Stage.from_json(stage, _trees(folder / f"{name}.txt")) for name, stage in data["stages"].items()
+            name: Stage.from_json(stage, _trees(folder / f"{name}.txt", data["trees"].get(name)))
+            for name, stage in data["stages"].items()
         }
         model = Model(
             version=data["version"],
@@ -182,8 +185,18 @@ def load_model(folder: Path) -> Model:
     return model
 
 
-def _trees(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
+def _trees(path: Path, digest: str | None) -> str | None:
+    """Tree text as it was saved: LightGBM ends the whole process on one cut short, so it must not see it."""
+    if digest is None:
+        return None
+    text = path.read_text(encoding="utf-8")
+    if _digest(text) != digest:
+        raise ValueError(f"{path.name} is not the file that was saved")
+    return text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _refuse_other_features(data: Mapping[str, Any]) -> None:

@@ -30,7 +30,9 @@ app = typer.Typer(
 Folder = Annotated[Path, typer.Argument(help="folder of <table>.csv or <table>.parquet", metavar="DIR")]
 Home = Annotated[
     Path,
-    typer.Option("--home", envvar="INFLUENCER_ROI_HOME", help="folder that holds everything the program writes"),
+    typer.Option(
+        "--home", envvar="INFLUENCER_ROI_HOME", file_okay=False, help="folder that holds everything the program writes"
+    ),
 ]
 AsOf = Annotated[
     str | None,
@@ -77,12 +79,12 @@ def check(folder: Folder, home: Home = HOME) -> None:
     """Print what was found, wrong and missing in a data folder; exit 1 on errors."""
     from features.check import load_checked, render
     from features.settings import load_settings
-    from training.pipeline import config_path
+    from training.pipeline import CheckFailed, config_path
 
     _, report = load_checked(folder, load_settings(config_path(home)))
     _console().print(render(report))
     if not report.ok:
-        raise typer.Exit(1)
+        raise CheckFailed(report)
 
 
 @app.command()
@@ -100,12 +102,14 @@ def train(
     from training.progress import progress
     from training.report import backtest_table
 
+    # matplotlib keeps a list of fonts, in the user's own folder unless told otherwise
+    os.environ.setdefault("MPLCONFIGDIR", str((home / "matplotlib").resolve()))
     console = _console()
     try:
         with progress(console) as say:
             done = run(folder, home, as_of=_day(as_of), promote=promote.value, seed=seed, say=say)
     except CheckFailed as error:
-        console.print(render(error.report))
+        _console(stderr=True).print(render(error.report))
         raise
     for finding in done.report.warnings:
         console.print(f"warning: {finding}", markup=False, style="yellow")
@@ -121,9 +125,12 @@ def train(
 @app.command()
 def catalogue(folder: Folder, as_of: AsOf = None, home: Home = HOME) -> None:
     """Rebuild only what is served about creators, for the model in force."""
+    from serving.release import read_release_file
     from training.pipeline import rebuild_catalogue
 
-    typer.echo(f"Catalogue {rebuild_catalogue(folder, home, _day(as_of))} is in force.")
+    tag = rebuild_catalogue(folder, home, _day(as_of))
+    in_force = read_release_file(home) is not None
+    typer.echo(f"Catalogue {tag} is {'in force' if in_force else 'stored; no model is published yet'}.")
 
 
 @app.command()
@@ -243,12 +250,12 @@ def ui(
     os.execve(sys.executable, command, environment)
 
 
-def _console() -> "Console":
+def _console(*, stderr: bool = False) -> "Console":
     """The terminal, or 160 columns where output goes to a file or a pipe."""
     from rich.console import Console
 
-    found = Console()
-    return found if found.is_terminal else Console(width=160)
+    found = Console(stderr=stderr)
+    return found if found.is_terminal else Console(stderr=stderr, width=160)
 
 
 def _record_champion(home: Path, version: str) -> None:
@@ -276,4 +283,8 @@ def main() -> None:
         app()
     except DataError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        # a path that cannot be read or written: a folder in place of a file, no permission, a full disk
+        typer.echo(f"error: {error.filename or 'reading or writing failed'}: {error.strerror or error}", err=True)
         sys.exit(1)

@@ -29,7 +29,7 @@ from training.funnel_fit import fit_model
 from training.gate import Verdict, judge_promotion
 from training.intervals import MIN_ROWS, fit_intervals
 from training.run_record import run_record
-from training.split import day_number, iso, labelled, newest_fact, time_split
+from training.split import day_number, iso, labelled, newest_fact, oldest_fact, time_split
 from training.stage_fit import FitOptions
 
 Promote = Literal["auto", "dry-run", "never"]
@@ -148,6 +148,9 @@ def rebuild_catalogue(folder: Path, home: Path, as_of: date | None = None) -> st
         DataError: the data cannot be used, or their base currency is not the model's.
     """
     loaded = load(folder, load_settings(config_path(home)), as_of)
+    first = oldest_fact(loaded.tables)
+    if loaded.as_of <= first:
+        raise DataError(f"nothing is known before {iso(loaded.as_of)}: the oldest fact is of {iso(first)}")
     catalogue = build_catalogue(loaded.market, loaded.as_of, loaded.market.settings)
     tag = publish.store_catalogue(home, catalogue)
     release = read_release_file(home)

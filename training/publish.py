@@ -43,7 +43,7 @@ def store_catalogue(home: Path, catalogue: Catalogue) -> str:
 
 def publish(home: Path, model_tag: str, catalogue_tag: str) -> None:
     """Put a model and a catalogue in force, in one step; the pair before stays reachable by `roll_back`."""
-    old = read_release_file(home)
+    old = _readable_release(home)
     if old is not None and (old.model, old.catalogue) == (model_tag, catalogue_tag):
         return
     previous = () if old is None else ((old.model, old.catalogue), *old.previous)
@@ -57,10 +57,10 @@ def promote(home: Path, version: str) -> str:
         DataError: there is no such version in the store.
     """
     tag = f"{MODEL}:{version}"
-    if not store_path(home, tag).is_dir():
+    if version not in stored_versions(home):
         known = ", ".join(stored_versions(home)) or "none; run `influencer-roi train DIR`"
         raise DataError(f"version {version} is not in {home / STORE}; stored versions: {known}", field="version")
-    release = read_release_file(home)
+    release = _readable_release(home)
     own = load_model(store_path(home, tag)).card.get("catalogue")
     catalogue = own if release is None else release.catalogue
     if own is not None and release is not None and _day(own) > _day(release.catalogue):
@@ -94,6 +94,14 @@ def stored_versions(home: Path) -> list[str]:
     folder = home / STORE / "models" / MODEL
     names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     return sorted((name for name in names if name.isdigit()), key=int)
+
+
+def _readable_release(home: Path) -> ReleaseFile | None:
+    """The release in force; None also where the file is broken, since publishing is what mends it."""
+    try:
+        return read_release_file(home)
+    except DataError:
+        return None
 
 
 def _day(catalogue_tag: str) -> str:

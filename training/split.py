@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -64,6 +65,16 @@ def time_split(placements: Placements, as_of: int) -> Split:
 
 def newest_fact(tables: Tables) -> int:
     """UTC day of the newest fact in the data; the default as-of day is the day after."""
+    return max(_fact_days(tables, "max"))
+
+
+def oldest_fact(tables: Tables) -> int:
+    """UTC day of the oldest fact in the data: nothing is known on it or before."""
+    return min(_fact_days(tables, "min"))
+
+
+def _fact_days(tables: Tables, end: Literal["min", "max"]) -> list[int]:
+    """The first or the last day of every dated column."""
     columns = [
         tables.creator_snapshots["known_at"],
         tables.creator_audience["snapshot_at"],
@@ -73,10 +84,10 @@ def newest_fact(tables: Tables) -> int:
         tables.placements["posted_at"],
         *(_settled_with_outcome(tables.placements),),
     ]
-    found = [int(days(column.drop_nulls()).max()) for column in columns if column.drop_nulls().len()]
+    found = [int(getattr(days(column.drop_nulls()), end)()) for column in columns if column.drop_nulls().len()]
     if not found:
         raise DataError("the data hold no date at all: give placements an agreed_on, or campaigns a starts_on")
-    return max(found)
+    return found
 
 
 def day_number(day: date) -> int:

@@ -81,7 +81,6 @@ def fit_stage(quantity: str, exposure: str, data: StageData, options: FitOptions
         rows, predicted by base and trees fitted on the rows before, choose the residual's weight.
     """
     # a yes or no has no log-normal noise, however many say yes
-    # a yes or no has no log-normal noise, however many say yes
     dense = float((data.y > 0).mean()) >= DENSE and quantity != "delivery"
     weight, slope = 0.0, 1.0
     if len(data) >= MIN_ROWS_FOR_TREES:

@@ -130,6 +130,9 @@ def messy_frames() -> Frames:
             "price_source": rng.choice(["quoted", "paid", "estimated"], 60),
         }
     )
+    prices = frames["creator_prices"]
+    # two prices of one day
+    frames["creator_prices"] = pl.concat([prices, prices.head(30).with_columns(pl.col("price") * 2)])
     frames["placements"] = frames["placements"].with_columns(
         pl.when(pl.Series(rng.random(400) < 0.9)).then(pl.col("fee")).alias("fee"),
         pl.when(pl.Series(rng.random(400) < 0.9)).then(pl.col("clicks")).alias("clicks"),

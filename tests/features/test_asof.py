@@ -52,6 +52,7 @@ def test_the_last_fact_before_a_day_is_what_sql_says(facts, asked):
     [
         ([datetime(1970, 1, 1), datetime(2026, 3, 9, 23, 59, 59, 999_999)], [0, DAY - 1]),
         ([datetime(2026, 3, 10), None], [DAY, 0]),
+        ([datetime(1900, 1, 1), datetime(1969, 12, 31), datetime(9999, 12, 31)], [0, 0, 2**21 - 1]),
         ([], []),
     ],
 )
@@ -90,6 +91,20 @@ def test_a_reading_without_known_at_is_known_when_it_was_taken(encode, known, se
     market = encode(one_creator(creator_snapshots=rows), D)
     followers = market.profile(np.array([0]), np.array([DAY]))["follower_count"]
     assert np.isnan(followers[0]) != seen
+
+
+@pytest.mark.parametrize(("odd", "seen"), [("1900-01-01", True), ("9999-12-31", False)])
+def test_a_day_no_calendar_of_ours_has_does_not_hide_other_creators(encode, odd, seen):
+    """ "Unknown" and "not yet" are often written so."""
+    frames = one_creator(
+        creator_snapshots=[
+            {"creator_id": creator, "snapshot_at": "2019-06-01", "known_at": known, "follower_count": 500.0}
+            for creator, known in [("a", "2019-06-01"), ("b", odd), ("c", odd), ("d", odd), ("e", "2019-06-01")]
+        ]
+    )
+    frames["creators"] = pl.DataFrame({"creator_id": list("abcde"), "platform": ["x"] * 5})
+    followers = encode(frames, D).profile(np.arange(5), np.full(5, DAY))["follower_count"]
+    assert (~np.isnan(followers)).tolist() == [True, seen, seen, seen, True]
 
 
 @pytest.mark.parametrize(("known", "seen"), CLOCK)

@@ -216,6 +216,12 @@ def test_without_any_audience_the_home_country_is_what_to_expect(encode, country
     assert value_of(encode, frames) == pytest.approx(960.0 * value)
 
 
+def test_where_nothing_is_known_of_any_audience_everybody_counts(encode):
+    frames = book(targets="SG", audience=False)
+    frames["creators"] = frames["creators"].drop("country")
+    assert value_of(encode, frames) == pytest.approx(960.0)
+
+
 def test_dong_without_a_rate_knows_sales_but_no_worth_of_impressions(encode):
     market = encode(book("awareness", "SG", "VND"), AS_OF)
     assert market.basis.currency == "VND"
