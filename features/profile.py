@@ -67,7 +67,8 @@ def build_readings(snapshots: pl.DataFrame, creator: Ints) -> Readings:
         pl.when(pl.col("price").is_null()).then(None).otherwise(pl.col("price_source"))
         .forward_fill().over("creator").alias("price_source"),
         *(pl.col(name).forward_fill().over("creator") for name in LEVELS),
-        *(_smoothed(pl.col(name).log1p()).exp().sub(1).alias(name) for name in SMOOTHED_LOGS),
+        # rounded, so that a price of 100 comes back as 100 and is not over a budget of 100
+        *(_smoothed(pl.col(name).log1p()).exp().sub(1).round(4).alias(name) for name in SMOOTHED_LOGS),
         *(_smoothed(pl.col(name)) for name in SMOOTHED),
     )  # fmt: skip
     keys = asof.keys(frame["creator"].to_numpy(), frame["known_day"].to_numpy())

@@ -8,6 +8,8 @@ import polars as pl
 from features.contract import ACTIONS, TABLES, columns, schema
 from features.settings import Settings
 
+# Whether `settled_at` is from the data; by default it is only a guess at when the outcome will be final.
+SETTLED_GIVEN = "settled_given"
 # What a creators table may carry besides its own columns.
 CARRIED = tuple(name for name in columns("creator_snapshots") if name not in columns("creators"))
 
@@ -18,8 +20,8 @@ class Tables:
 
     Text and ids are String, numbers Float64, timestamps naive UTC Datetime("us"), flags Boolean, lists List(String),
     weighted lists List(Struct(code, weight)). `placements` has `engagements` in place of its likes, comments, shares
-    and saves. Undated rows (`known_at` null in snapshots and prices, `snapshot_at` null in audiences) count as
-    always known.
+    and saves, and `settled_given`. Undated rows (`known_at` null in snapshots and prices, `snapshot_at` null in
+    audiences) count as always known.
     """
 
     creators: pl.DataFrame
@@ -47,8 +49,10 @@ def canonical_schema(table: str) -> dict[str, pl.DataType]:
     >>> "likes" in canonical_schema("placements"), canonical_schema("placements")["fee"]
     (False, Float64)
     """
-    dropped = ACTIONS if table == "placements" else ()
-    return {name: dtype for name, dtype in schema(table).items() if name not in dropped}
+    if table != "placements":
+        return dict(schema(table))
+    kept = {name: dtype for name, dtype in schema(table).items() if name not in ACTIONS}
+    return {**kept, SETTLED_GIVEN: pl.Boolean()}
 
 
 def build(frames: Mapping[str, pl.DataFrame], settings: Settings) -> Tables:
@@ -102,6 +106,7 @@ def _placements(placements: pl.DataFrame, campaigns: pl.DataFrame, settings: Set
             pl.col("agreed_on").fill_null(pl.col("starts_on")),
             pl.col("delivered").fill_null(value=True),
             pl.col("engagements").fill_null(actions),
+            pl.col("settled_at").is_not_null().alias(SETTLED_GIVEN),
         )
         .with_columns(pl.col("settled_at").fill_null(pl.coalesce("posted_at", "agreed_on") + window))
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.asof import days
 from features.errors import DataError
 from features.market import Market, Placements
-from features.tables import Tables
+from features.tables import SETTLED_GIVEN, Tables
 
 Ints = NDArray[np.int64]
 
@@ -64,7 +64,11 @@ def time_split(placements: Placements, as_of: int) -> Split:
 
 
 def newest_fact(tables: Tables) -> int:
-    """UTC day of the newest fact in the data; the default as-of day is the day after."""
+    """UTC day of the newest fact about creators and placements; the default as-of day is the day after.
+
+    A settling day counts where the data give it and an outcome with it: one that is only assumed says nothing about
+    when the data end.
+    """
     return max(_fact_days(tables, "max"))
 
 
@@ -79,14 +83,13 @@ def _fact_days(tables: Tables, end: Literal["min", "max"]) -> list[int]:
         tables.creator_snapshots["known_at"],
         tables.creator_audience["snapshot_at"],
         tables.creator_prices["known_at"],
-        tables.campaigns["starts_on"],
         tables.placements["agreed_on"],
         tables.placements["posted_at"],
         *(_settled_with_outcome(tables.placements),),
     ]
     found = [int(getattr(days(column.drop_nulls()), end)()) for column in columns if column.drop_nulls().len()]
     if not found:
-        raise DataError("the data hold no date at all: give placements an agreed_on, or campaigns a starts_on")
+        raise DataError("the data hold no date at all: give campaigns a starts_on, or placements an agreed_on")
     return found
 
 
@@ -106,8 +109,7 @@ def decision_days(market: Market, rows: Ints) -> Ints:
 
 
 def _settled_with_outcome(placements: pl.DataFrame) -> pl.Series:
-    """Settling days of placements whose outcome is in the data; a day in the future settles nothing."""
     outcome = pl.any_horizontal(
         pl.col("impressions", "engagements", "clicks", "conversions", "revenue", "value").is_not_null()
     )
-    return placements.filter(outcome)["settled_at"]
+    return placements.filter(outcome & pl.col(SETTLED_GIVEN))["settled_at"]
