@@ -12,7 +12,6 @@ from features.settings import Settings, ValueSettings
 from training.backtest import Dataset, build_dataset, outcome, predict
 from training.funnel_fit import fit_model
 from training.pipeline import load
-from training.split import day_number
 from training.stage_fit import FitOptions
 
 SEEDS = (0, 1, 2)
@@ -92,7 +91,7 @@ def judge(folder: Path, seeds: Iterable[int] = SEEDS, draws: int = DRAWS // 2) -
 
     pooled_scores = {MODEL: [pooled(value) for value in predicted]}
     pooled_scores |= {name: [pooled(score * spent)] for name, score in rules.items() if "alone" not in name}
-    pooled_scores["the cell's spend alone"] = [np.bincount(which, spent)]
+    pooled_scores["the cell's spend alone"] = [np.bincount(which, spent).astype(np.float64)]
     cellwise = compare(
         "ROI by cell: rank correlation", spearman, pooled(revenue[june]), pooled_scores, draws=draws
     )  # fmt: skip
@@ -112,8 +111,8 @@ def report(folder: Path) -> list[Table]:
     result = judge(folder)
     seeds = f"{min(result.by_row.by_seed):.3f} to {max(result.by_row.by_seed):.3f}"
     notes = (
-        f"{result.trained:,} rows taught the model; {result.by_row.rows:,} rows and {result.by_cell.rows} cells of June "
-        f"were judged. Model by row over the tree seeds: {seeds}. Rows of a cell are resampled together. "
+        f"{result.trained:,} rows taught the model; {result.by_row.rows:,} rows and {result.by_cell.rows} cells of "
+        f"June were judged. Model by row over the tree seeds: {seeds}. Rows of a cell are resampled together. "
         "Net revenue / cost (ROAS) is ROI + 1 here, because no margin is known: it ranks the same.",
         REFERENCE,
     )

@@ -25,8 +25,7 @@ def tables(data: Path) -> list[Table]:
     """Every table, of the data sets that are there."""
     found: list[Table] = []
     if (data / VN / "contract").is_dir():
-        for section in real_vn.report(data / VN / "contract").values():
-            found += section
+        found += real_vn.report(data / VN / "contract")
     if (data / ADS / "contract").is_dir():
         found += real_ads.report(data / ADS / "contract")
     return found

@@ -9,13 +9,25 @@ import numpy as np
 import polars as pl
 
 from benchmarks.real_compare import (
-    DRAWS, MODEL, TARGET_HEADINGS, Comparison, Floats, Ints, Table, auc, captured, compare, comparison_table, spearman,
+    DRAWS,
+    MODEL,
+    TARGET_HEADINGS,
+    Comparison,
+    Floats,
+    Ints,
+    Table,
+    auc,
+    captured,
+    compare,
+    comparison_table,
+    spearman,
     target_row,
 )  # fmt: skip
 from features.brief import Brief, parse_brief
 from features.check import load_checked
 from features.errors import DataError
 from features.market import build_market
+from features.record import Totals
 from features.settings import Settings, ValueSettings
 from features.tables import Tables
 from serving.catalogue import build_catalogue
@@ -90,7 +102,7 @@ def _rules(data: Dataset) -> dict[str, Floats]:
     return {"followers": _filled(np.array(data.context.profile["follower_count"])), **past_means(own, market)}
 
 
-def past_means(own: Mapping[str, Floats], market: Mapping[str, Floats]) -> dict[str, Floats]:
+def past_means(own: Totals, market: Totals) -> dict[str, Floats]:
     """The creator's past means; the market's mean of the day for creators without any."""
 
     def mean(total: str, count: str) -> Floats:
@@ -200,15 +212,15 @@ def _brief(campaign: Mapping[str, object], goal: str, rank_by: str, creators: li
     return parse_brief(brief)
 
 
-def report(folder: Path) -> dict[str, list[Table]]:
-    """Every table of this data set, by section."""
+def report(folder: Path) -> list[Table]:
+    """Every table of this data set."""
     results = [judge_clock(folder, clock) for clock in CLOCKS]
     targets = [
         target_row(CLOCKS[r.clock], comparison, target, PAST)
         for r in results
         for comparison, target in zip(r.comparisons, (*TARGETS[r.clock], None), strict=True)
     ]
-    sections = {"targets": [Table("Targets, as computed", TARGET_HEADINGS, tuple(targets))], "clocks": []}
+    tables = [Table("Targets, as computed", TARGET_HEADINGS, tuple(targets))]
     for r in results:
         note = (
             f"{r.trained:,} placements taught the model; {r.comparisons[0].rows:,} were judged, {r.sold} of which sold "
@@ -217,14 +229,13 @@ def report(folder: Path) -> dict[str, list[Table]]:
         )
         absent = "" if "past mean revenue" in r.by("sale").lines else " No sale had settled: no past mean revenue."
         title = f"16-30 April 2025, clock {CLOCKS[r.clock]}"
-        sections["clocks"].append(comparison_table(title, r.comparisons, (note + absent,)))
+        tables.append(comparison_table(title, r.comparisons, (note + absent,)))
     ranked = judge_rankings(folder)
     note = (
-        f"{ranked.comparison.rows} campaigns with at least {MIN_PLACEMENTS} placements, {ranked.pairs} pairs of campaign "
-        f"and creator, campaigns weighted by pairs and resampled; {ranked.trained:,} placements had settled. "
+        f"{ranked.comparison.rows} campaigns with at least {MIN_PLACEMENTS} placements, {ranked.pairs} pairs of "
+        f"campaign and creator, campaigns weighted by pairs and resampled; {ranked.trained:,} placements had settled. "
         f"Asked: {ranked.answered}."
     )
     refused = tuple(f"Refused: {asked}: {why}." for asked, why in ranked.refusals)
     title = "Ranked as of 16 April 2025 for real campaigns, the product's own clocks"
-    sections["rankings"] = [comparison_table(title, [ranked.comparison], (note, *refused))]
-    return sections
+    return [*tables, comparison_table(title, [ranked.comparison], (note, *refused))]

@@ -8,7 +8,7 @@ from features.contract import TABLES, columns, schema
 from features.errors import DataError
 from features.reading import read_folder, typed
 from features.settings import Settings
-from features.tables import build, canonical_schema
+from features.tables import SETTLED_GIVEN, build, canonical_schema
 
 NUMBER = columns("placements")["fee"].kind
 TIME = columns("placements")["posted_at"].kind
@@ -209,11 +209,13 @@ def test_parquet_reads_as_csv_does(write_folder, sound, tmp_path):
     folder.mkdir()
     for name, frame in from_csv.by_name().items():
         if frame.height:
-            frame.write_parquet(folder / f"{name}.parquet")
+            frame.drop(SETTLED_GIVEN, strict=False).write_parquet(folder / f"{name}.parquet")
     from_parquet, findings = read_folder(folder, Settings())
     assert findings == []
     for name, frame in from_csv.by_name().items():
-        assert frame.equals(from_parquet.by_name()[name]), name
+        read = from_parquet.by_name()[name]
+        # a default that was written out is given from then on
+        assert frame.drop(SETTLED_GIVEN, strict=False).equals(read.drop(SETTLED_GIVEN, strict=False)), name
 
 
 def test_parquet_may_hold_numbers_as_text_and_times_with_a_zone(tmp_path):
