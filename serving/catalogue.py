@@ -144,7 +144,9 @@ def load_catalogue(folder: Path) -> Catalogue:
             deliverable_prices=array("deliverable-prices"),
         )
         display = pl.read_ipc(folder / "display.arrow")
-        if not len(state) == display.height == data["creators"]:
+        columns = [*state.profile.values(), *state.codes.values(), state.deliverable_prices]
+        lengths = {len(column) for column in columns} | {len(lists.offsets) - 1 for lists in state.lists.values()}
+        if lengths | {len(state), display.height} != {data["creators"]}:
             raise ValueError("rows differ between arrays")
         prior = data["prior"]
         return Catalogue(

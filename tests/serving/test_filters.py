@@ -59,8 +59,8 @@ def candidate():
     return Candidate(np.array(columns[7]), np.array(columns[8]), np.array(columns[9]))
 
 
-def apply(catalogue, candidate, budget=1e6, platforms=(), **filters):
-    brief = parse_brief({"goal": "awareness", "budget": budget, "platforms": list(platforms), "filters": filters})
+def apply(catalogue, candidate, budget=1e6, brief_platforms=(), **filters):
+    brief = parse_brief({"goal": "awareness", "budget": budget, "platforms": list(brief_platforms), "filters": filters})
     keep, removed = apply_filters(catalogue, brief, candidate)
     return "".join(catalogue.display["creator_id"].filter(pl.Series(keep))), removed
 
@@ -94,14 +94,14 @@ def apply(catalogue, candidate, budget=1e6, platforms=(), **filters):
         ({"known_price_only": False}, "abcdef", {}),
         ({"budget": 500}, "abcde", {"over_budget": 1}),
         ({"budget": 499}, "abcd", {"over_budget": 2}),
-        ({"platforms_of_brief": ["tiktok"]}, "ab", {"brief_platforms": 4}),
-        ({"platforms_of_brief": ["tiktok", "youtube"], "platforms": ["youtube"]}, "ef",
+        ({"brief_platforms": ["tiktok"]}, "ab", {"brief_platforms": 4}),
+        ({"brief_platforms": ["tiktok", "youtube"], "platforms": ["youtube"]}, "ef",
          {"brief_platforms": 2, "platforms": 2}),
     ],
 )  # fmt: skip
 def test_who_remains_and_what_is_counted(catalogue, candidate, asked, remain, removed):
-    filters = {k: v for k, v in asked.items() if k not in ("budget", "platforms_of_brief")}
-    found = apply(catalogue, candidate, asked.get("budget", 1e6), asked.get("platforms_of_brief", ()), **filters)
+    filters = {k: v for k, v in asked.items() if k not in ("budget", "brief_platforms")}
+    found = apply(catalogue, candidate, asked.get("budget", 1e6), asked.get("brief_platforms", ()), **filters)
     assert found == (remain, removed)
 
 
@@ -146,13 +146,13 @@ def test_counts_add_up_for_any_filters(catalogue, candidate):
         ({"tiers": ["nano"], "platforms": ["youtube"]}, "filters.platforms",
          ["filters.platforms removed 4", "filters.tiers removed 2", "Relax filters.platforms first"]),
         ({"budget": 1, "exclude_creator_ids": ["d"]}, "budget", ["budget removed 5", "Relax budget first"]),
-        ({"platforms_of_brief": ["myspace"]}, "platforms", ["platforms removed 6", "Relax platforms first"]),
+        ({"brief_platforms": ["myspace"]}, "platforms", ["platforms removed 6", "Relax platforms first"]),
     ],
 )  # fmt: skip
 def test_when_nobody_is_left_the_filter_to_relax_is_named(catalogue, candidate, asked, field, words):
-    filters = {k: v for k, v in asked.items() if k not in ("budget", "platforms_of_brief")}
+    filters = {k: v for k, v in asked.items() if k not in ("budget", "brief_platforms")}
     with pytest.raises(NothingFits) as error:
-        apply(catalogue, candidate, asked.get("budget", 1e6), asked.get("platforms_of_brief", ()), **filters)
+        apply(catalogue, candidate, asked.get("budget", 1e6), asked.get("brief_platforms", ()), **filters)
     assert error.value.field == field
     for word in words:
         assert word in str(error.value)
