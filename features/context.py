@@ -97,6 +97,7 @@ class CreatorState:
         static: features of scope `creator`, shape (n, s), float32.
         totals: track-record totals of brief-side entities, shape (m, columns) each.
         deliverable_prices: price by creator and deliverable, NaN where unknown; shape (n, deliverables) or (n, 0).
+        deliverable_sources: codes into PRICE_SOURCES of those prices, same shape.
     """
 
     day: int
@@ -106,6 +107,7 @@ class CreatorState:
     static: NDArray[np.float32]
     totals: Mapping[str, Ints]
     deliverable_prices: Floats
+    deliverable_sources: Floats
 
     def __len__(self) -> int:
         return len(self.static)
@@ -180,12 +182,16 @@ def _price(
 ) -> tuple[Floats, Floats]:
     """The price known beforehand: a quote, else the mean over priced deliverables, else the mean of own past fees."""
     price, source = profile["price"], profile["price_source"]
-    by_deliverable, _ = deliverable_prices(market, creator, day)
+    by_deliverable, sources = deliverable_prices(market, creator, day)
     if by_deliverable.shape[1]:
-        priced = ~np.isnan(by_deliverable)
-        logs = np.where(priced & (by_deliverable > 0), np.log(np.where(by_deliverable > 0, by_deliverable, 1.0)), 0.0)
-        mean = np.where(priced.any(axis=1), np.exp(logs.sum(axis=1) / np.maximum(priced.sum(axis=1), 1)), np.nan)
-        source = np.where(np.isnan(price) & ~np.isnan(mean), 0.0, source)
+        priced = by_deliverable > 0
+        logs = np.where(priced, np.log(np.where(priced, by_deliverable, 1.0)), 0.0)
+        mean = np.exp(logs.sum(axis=1) / np.maximum(priced.sum(axis=1), 1))
+        free = (by_deliverable == 0).any(axis=1)
+        mean = np.where(priced.any(axis=1), mean, np.where(free, 0.0, np.nan))
+        # a mean is no surer than the least sure of what went into it
+        least_sure = np.where(priced, sources, 0.0).max(axis=1)
+        source = np.where(np.isnan(price) & ~np.isnan(mean), least_sure, source)
         price = np.where(np.isnan(price), mean, price)
     paid = np.where(own["fees"] > 0, np.exp(own["log_fee"] / np.maximum(own["fees"], 1.0)), np.nan)
     source = np.where(np.isnan(price) & ~np.isnan(paid), PAID, source)

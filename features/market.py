@@ -23,6 +23,7 @@ from features.value import GOALS, ValueBasis, placement_value
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+PRIOR_DAYS = 30  # how often the expectation of unknown audiences is taken anew
 OUTCOMES = ("impressions", "engagements", "clicks", "conversions", "net_revenue", "value")
 
 
@@ -46,7 +47,8 @@ class Creators:
 class Placements:
     """p placements in the order of their table, shape (p,) each.
 
-    `outcomes` are NaN where unknown; `value` is by the formula or the data's own override (`overridden`).
+    `value_share` is g of the value formula. `outcomes` are NaN where unknown; `value` is by the formula or the data's
+    own override (`overridden`).
     """
 
     ids: pl.Series
@@ -58,6 +60,7 @@ class Placements:
     delivered: Floats
     fee: Floats
     extra_cost: Floats
+    value_share: Floats
     outcomes: Mapping[str, Floats]
     overridden: NDArray[np.bool_]
 
@@ -94,13 +97,24 @@ class Market:
     campaign_frame: pl.DataFrame
     placements: Placements
     histories: Mapping[str, History]
-    prior: CountryPrior
+    as_of: int
     commission_rate: float | None
 
     @property
     def tier_count(self) -> int:
         """Number of tiers, the unknown one included."""
         return len(tier_names(self.settings))
+
+    @property
+    def prior(self) -> CountryPrior:
+        """What to expect of an unknown audience when deciding on the market's as-of day."""
+        return self.prior_at(self.as_of)
+
+    def prior_at(self, day: int) -> CountryPrior:
+        """What to expect of an unknown audience from what was known before a day."""
+        home = self.creators.country
+        countries = len(self.words.country)
+        return country_prior(self.audience["country"], home, countries, day, self.settings.value.home_share)
 
     def profile(self, creator: Ints, day: Ints) -> dict[str, Floats]:
         """Readings known before each day, and what is undated."""
@@ -145,7 +159,7 @@ def build_market(tables: Tables, settings: Settings, as_of: int) -> Market:
     Args:
         tables: canonical tables.
         settings: configuration.
-        as_of: UTC day; only what was known before it shapes the country prior.
+        as_of: UTC decision day of `Market.prior`, which the catalogue is served with.
     """
     base = money.base_currency(tables, settings)
     rate = money.rate(tables, settings.value.price_currency, base, settings=settings)
@@ -176,9 +190,7 @@ def build_market(tables: Tables, settings: Settings, as_of: int) -> Market:
         campaign_frame=tables.campaigns,
         placements=_placements(tables, creator_of, words),
         histories={},
-        prior=country_prior(
-            audience["country"], creators.country, len(words.country), as_of, settings.value.home_share
-        ),
+        as_of=as_of,
         commission_rate=commission_only_rate(tables),
     )
     return _with_histories(market)
@@ -189,9 +201,7 @@ def _with_histories(market: Market) -> Market:
     p = market.placements
     profile = market.profile(p.creator, p.agreed)
     codes = market.codes(p.creator, profile["follower_count"])
-    share = value_share(
-        market.lists(p.creator, p.agreed)["country"], codes["country"], market.campaigns, p.campaign, market.prior
-    )
+    share = _value_shares(market, codes["country"])
     goal = market.campaigns.goal[p.campaign]
     formula = placement_value(
         goal,
@@ -204,7 +214,7 @@ def _with_histories(market: Market) -> Market:
         market.basis,
     )
     value = np.where(p.overridden, p.outcomes["value"], np.where(p.delivered > 0, formula, 0.0))
-    placements = replace(p, outcomes={**p.outcomes, "value": value})
+    placements = replace(p, outcomes={**p.outcomes, "value": value}, value_share=share)
     # a commission is known only with the sale, so it says nothing about what a creator charges
     fee = np.full(len(p), np.nan) if market.commission_rate is not None else p.fee
     amounts = placement_amounts(
@@ -222,6 +232,19 @@ def _with_histories(market: Market) -> Market:
     }
     histories = {name: build_history(entity, p.settled, amounts) for name, entity in entities.items()}
     return replace(market, placements=placements, histories=histories)
+
+
+def _value_shares(market: Market, home: Ints) -> Floats:
+    """g of every placement, shape (p,); an unknown audience is filled by what was known before its month began."""
+    p = market.placements
+    lists = market.lists(p.creator, p.agreed)["country"]
+    month = p.agreed // PRIOR_DAYS
+    share = np.ones(len(p))
+    for number in np.unique(month):
+        rows = np.flatnonzero(month == number)
+        prior = market.prior_at(int(number) * PRIOR_DAYS)
+        share[rows] = value_share(lists.rows(rows), home[rows], market.campaigns, p.campaign[rows], prior)
+    return share
 
 
 def _vocabularies(tables: Tables) -> Vocabularies:
@@ -318,6 +341,7 @@ def _placements(tables: Tables, creator_of: Vocabulary, words: Vocabularies) -> 
         delivered=column("delivered"),
         fee=column("fee"),
         extra_cost=np.nan_to_num(column("product_cost")) + np.nan_to_num(column("other_cost")),
+        value_share=np.full(frame.height, np.nan),
         outcomes={name: outcomes[name] for name in OUTCOMES},
         overridden=~np.isnan(outcomes["value"]),
     )

@@ -66,6 +66,7 @@ def creator_state(market: Market, day: int) -> CreatorState:
     view = creator_view(market, creator, days)
     # features of scope `creator` read nothing of the brief, so the first campaign stands in for it
     context = Context(view.profile, view.codes, view.lists, view.records, market.campaigns, np.zeros(1, dtype=np.int64))
+    prices, sources = deliverable_prices(market, creator, days)
     return CreatorState(
         day=day,
         profile={name: view.profile[name] for name in PAIR_PROFILE},
@@ -73,7 +74,8 @@ def creator_state(market: Market, day: int) -> CreatorState:
         lists=view.lists,
         static=matrix(context, len(creator), STATIC),
         totals=brief_totals(market, day),
-        deliverable_prices=deliverable_prices(market, creator, days)[0],
+        deliverable_prices=prices,
+        deliverable_sources=sources,
     )
 
 

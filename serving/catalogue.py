@@ -142,9 +142,10 @@ def load_catalogue(folder: Path) -> Catalogue:
             static=array("static"),
             totals={name: array(f"totals-{name}") for name in data["totals"]},
             deliverable_prices=array("deliverable-prices"),
+            deliverable_sources=array("deliverable-sources"),
         )
         display = pl.read_ipc(folder / "display.arrow")
-        columns = [*state.profile.values(), *state.codes.values(), state.deliverable_prices]
+        columns = [*state.profile.values(), *state.codes.values(), state.deliverable_prices, state.deliverable_sources]
         lengths = {len(column) for column in columns} | {len(lists.offsets) - 1 for lists in state.lists.values()}
         if lengths | {len(state), display.height} != {data["creators"]}:
             raise ValueError("rows differ between arrays")
@@ -167,7 +168,11 @@ def load_catalogue(folder: Path) -> Catalogue:
 
 
 def _arrays(state: CreatorState) -> dict[str, Any]:
-    arrays: dict[str, Any] = {"static": state.static, "deliverable-prices": state.deliverable_prices}
+    arrays: dict[str, Any] = {
+        "static": state.static,
+        "deliverable-prices": state.deliverable_prices,
+        "deliverable-sources": state.deliverable_sources,
+    }
     arrays |= {f"profile-{name}": column for name, column in state.profile.items()}
     arrays |= {f"code-{name}": column for name, column in state.codes.items()}
     arrays |= {f"totals-{name}": values for name, values in state.totals.items()}

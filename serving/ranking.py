@@ -203,7 +203,7 @@ def _fees(release: Release, x: Matrix, deliverable: int) -> tuple[Floats, Floats
     source = np.where(np.isnan(fee), ESTIMATED, np.nan_to_num(state.profile["price_source"]))
     if 0 <= deliverable < state.deliverable_prices.shape[1]:
         priced = state.deliverable_prices[:, deliverable]
-        source = np.where(np.isnan(priced), source, 0.0)
+        source = np.where(np.isnan(priced), source, state.deliverable_sources[:, deliverable])
         fee = np.where(np.isnan(priced), fee, priced)
     unknown = np.flatnonzero(np.isnan(fee))
     if len(unknown):

@@ -1,14 +1,13 @@
 """The backtest: the model and the simple rules on later placements, by the code that is served."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.context import placement_context
 from features.declare import Context
-from features.geography import country_prior, value_share
 from features.market import Market
 from features.matrix import NAMES, matrix
 from features.tiers import tier_names
@@ -35,13 +34,12 @@ TARGETS = ("value", "net_revenue", "conversions", "clicks", "impressions", "enga
 
 @dataclass(frozen=True)
 class Dataset:
-    """Every placement of a market as features and labels, and what the value formula needs beside them."""
+    """Every placement of a market as features and labels."""
 
     market: Market
     context: Context
     x: Matrix
     labels: Labels
-    share: Floats
 
     @property
     def credibility(self) -> Floats:
@@ -89,8 +87,7 @@ def build_dataset(market: Market) -> Dataset:
     """Features and labels of every placement, each as of the day it was agreed."""
     p = market.placements
     context = placement_context(market, np.arange(len(p)))
-    share = value_share(context.lists["country"], context.codes["country"], market.campaigns, p.campaign, market.prior)
-    return Dataset(market, context, matrix(context, len(p)), labels(market), share)
+    return Dataset(market, context, matrix(context, len(p)), labels(market))
 
 
 def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | None:
@@ -98,7 +95,6 @@ def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | Non
     if len(split.train) == 0 or len(split.test) == 0:
         return None
     model = fit_model(data.market, data.x[split.train], data.labels.part(split.train), options)
-    data = _known_when_opened(data, split)
     for target in TARGETS:
         predicted = predict(data, model, split.test, target)
         actual = outcome(data, target)
@@ -110,29 +106,14 @@ def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | Non
     return None
 
 
-def _known_when_opened(data: Dataset, split: Split) -> Dataset:
-    """The same placements with what was known of unknown audiences when the window opened."""
-    market = data.market
-    prior = country_prior(
-        market.audience["country"], market.creators.country, len(market.words.country), split.opens,
-        market.settings.value.home_share,
-    )  # fmt: skip
-    share = value_share(
-        data.context.lists["country"],
-        data.context.codes["country"],
-        market.campaigns,
-        market.placements.campaign,
-        prior,
-    )
-    return replace(data, share=share)
-
-
 def predict(data: Dataset, model: Model, rows: Ints, target: str) -> Floats:
     """Expected target of some placements, by the scoring code that is served; NaN where the model lacks it."""
     market = data.market
     which = market.placements.campaign[rows]
     fee = market.placements.fee[rows]
-    scores = score(model, data.x[rows], fee, market.campaigns, data.share[rows], data.credibility[rows], which)
+    scores = score(
+        model, data.x[rows], fee, market.campaigns, market.placements.value_share[rows], data.credibility[rows], which
+    )
     return scores.value if target == "value" else scores.expected.get(target, np.full(len(rows), np.nan))
 
 

@@ -22,7 +22,6 @@ import pytest
 from training.cli import main
 
 SCRIPTS = Path(sys.executable).parent
-ROOT = Path(__file__).parents[2]
 MARK = "INFLUENCER_ROI_END_TO_END"  # in the environment of a server and of all its children
 EARLIER = "2026-05-01"  # version 2 is trained as if on this day
 BRIEF = {"goal": "conversion", "budget": 20000, "target_countries": {"SG": 0.7, "MY": 0.3}, "top": 5}
@@ -67,12 +66,12 @@ class Place:
 class Server:
     """A server process in a session of its own."""
 
-    def __init__(self, place, command, port, log, home=None):
+    def __init__(self, command, port, log, environment, cwd):
         self.port, self.log, self._mark = port, log, uuid.uuid4().hex
         self._started = time.monotonic()
         with log.open("w") as out:
             self.process = subprocess.Popen(
-                [str(word) for word in command], env={**place.environment(home), MARK: self._mark}, cwd=place.cwd,
+                [str(word) for word in command], env={**environment, MARK: self._mark}, cwd=cwd,
                 stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -201,10 +200,10 @@ def start(place, tmp_path_factory):
     """A function that starts a server; all it started are gone when the module's tests are done."""
     folder, servers = tmp_path_factory.mktemp("servers"), []
 
-    def starts(script, *words, home=None, port_option="--port"):
-        port = free_port()
-        log = folder / f"{len(servers)}.log"
-        servers.append(Server(place, [SCRIPTS / script, *words, port_option, port], port, log, home))
+    def starts(script, *words, home=None, more=()):
+        port, log = free_port(), folder / f"{len(servers)}.log"
+        environment = {**place.environment(home), **dict(more)}
+        servers.append(Server([SCRIPTS / script, *words, "--port", port], port, log, environment, place.cwd))
         return servers[-1]
 
     yield starts

@@ -1,7 +1,7 @@
-"""The built bento, booted away from the source tree and asked."""
+"""The built bento, booted and asked: that the packed code is enough, and that nothing else is packed."""
 
-import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,62 @@ BRIEF = {"goal": "conversion", "budget": 20000, "target_countries": {"SG": 0.7, 
 
 
 @pytest.fixture(scope="module")
-def bento(place, start, tmp_path_factory):
-    """Environment whose BENTOML_HOME holds the bento, and the bento's folder."""
-    store = tmp_path_factory.mktemp("bento")
-    environment = {**place.environment(), "BENTOML_HOME": str(store), "BENTOML_DO_NOT_TRACK": "True"}
+def store(place, tmp_path_factory):
+    """A BENTOML_HOME that holds the built bento."""
+    folder = tmp_path_factory.mktemp("bento")
     ran = subprocess.run(
-        [Path(os.sys.executable).with_name("bentoml"), "build", str(ROOT), "--output", "tag"],
-        env=environment, cwd=place.cwd, capture_output=True, text=True, timeout=180, check=False,
+        [Path(sys.executable).with_name("bentoml"), "build"],
+        env={**place.environment(), "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"},
+        cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    name, version = ran.stdout.strip().splitlines()[-1].removeprefix("__tag__:").split(":")
-    return store, store / "bentos" / name / version
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bento(store):
+    version = (store / "bentos" / "influencer_roi" / "latest").read_text().strip()
+    return store / "bentos" / "influencer_roi" / version
+
+
+def test_the_bento_packs_what_serves_and_nothing_else(bento):
+    packed = {str(path.relative_to(bento / "src")) for path in (bento / "src").rglob("*") if path.is_file()}
+    sources = {str(path.relative_to(ROOT)) for name in ("features", "serving") for path in (ROOT / name).glob("*.py")}
+    assert packed == sources | {"bentofile.yaml", "pyproject.toml"}
+    assert sum(path.stat().st_size for path in bento.rglob("*") if path.is_file()) < 2_000_000
+
+
+def test_the_bento_states_its_service_its_packages_and_no_model(bento):
+    said = yaml.safe_load((bento / "bento.yaml").read_text())
+    assert (said["service"], said["models"]) == ("serving.service:InfluencerROI", [])
+    assert [route["route"] for route in said["schema"]["routes"]] == ["/v1/rank"]
+    installed = (bento / "env" / "python" / "requirements.txt").read_text()
+    assert "lightgbm==" in installed
+    assert "mlflow" not in installed
+    assert "libgomp1" in (bento / "env" / "docker" / "Dockerfile").read_text()
+
+
+@pytest.fixture(scope="module")
+def marked(bento):
+    """The packed code says of itself that it is the packed code: the source tree is installed here too."""
+    service = bento / "src" / "serving" / "service.py"
+    service.write_text(service.read_text().replace('GUIDE = "', 'GUIDE = "in this bento '))
+
+
+def test_the_bento_answers_from_the_home_it_is_given(marked, place, store, start):
+    server = start("bentoml", "serve", "influencer_roi:latest", more={"BENTOML_HOME": str(store)})
+    print(f"bento ready after {server.wait_for('/readyz'):.1f} s")
+    status, answer = server.ask("POST", "/v1/rank", BRIEF)
+    assert (status, answer["model_version"], len(answer["picks"])) == (200, "1", 5)
+    assert server.ask("GET", "/v1/model")[1]["synthetic"] is True
+    assert "in this bento there are POST /v1/rank" in server.ask("GET", "/v2")[1]["error"]["message"]
+
+
+def test_the_bento_on_an_empty_home_says_which_command_to_run(marked, store, start, tmp_path):
+    server = start("bentoml", "serve", "influencer_roi:latest", home=tmp_path, more={"BENTOML_HOME": str(store)})
+    server.wait_for("/livez")
+    for method, path, body in (("POST", "/v1/rank", BRIEF), ("GET", "/readyz", None)):
+        status, said = server.ask(method, path, body)
+        assert status == 503
+        assert "influencer-roi train DIR" in said["error"]["message"]
+    assert list(tmp_path.iterdir()) == []

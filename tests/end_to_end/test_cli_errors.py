@@ -164,7 +164,10 @@ def test_an_out_that_cannot_be_written_is_refused(command, brief, tmp_path, out,
 
 BRIEF_FILE, MARKET, EMPTY, HOME = "BRIEF_FILE", "MARKET", "EMPTY", "HOME"
 WRONG_COMMANDS = {
-    "rank without a release": (["rank", BRIEF_FILE, "--home", EMPTY], ["no model is published", "influencer-roi train"]),
+    "rank without a release": (
+        ["rank", BRIEF_FILE, "--home", EMPTY],
+        ["no model is published", "influencer-roi train"],
+    ),
     "promote without a version": (["promote", "1", "--home", EMPTY], ["version 1", "none", "influencer-roi train"]),
     "rollback without a home": (["rollback", "--home", EMPTY], ["no earlier release", "influencer-roi models"]),
     "rollback without history": (["rollback", "--home", HOME], ["no earlier release", "influencer-roi models"]),

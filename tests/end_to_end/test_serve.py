@@ -94,9 +94,7 @@ BAD_REQUESTS = {
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "field", "words"), BAD_REQUESTS.values(), ids=BAD_REQUESTS
 )
-def test_a_bad_request_is_refused_in_one_shape_and_the_server_goes_on(
-    server, method, path, body, status, field, words
-):
+def test_a_bad_request_is_refused_in_one_shape_and_the_server_goes_on(server, method, path, body, status, field, words):
     answered, said = server.ask(method, path, body)
     assert (answered, set(said)) == (status, {"error"})
     assert set(said["error"]) == {"code", "message", "field", "request_id"}
@@ -182,4 +180,6 @@ def test_sigterm_stops_it_and_all_it_started(place, start):
 def test_serving_writes_nothing_outside_the_home(server, place):
     assert server.ask("POST", "/v1/rank", BRIEF)[0] == 200
     assert [path for path in place.cwd.rglob("*") if path.is_file()] == []
-    assert [path for path in place.user.rglob("*") if path.is_file() and place.user / "bentoml" not in path.parents] == []
+    assert [
+        path for path in place.user.rglob("*") if path.is_file() and place.user / "bentoml" not in path.parents
+    ] == []

@@ -99,7 +99,7 @@ def arrays() -> Callable[[CreatorState], dict[str, np.ndarray]]:
     """Every array of a catalogue's state by name."""
 
     def of(state: CreatorState) -> dict[str, np.ndarray]:
-        found = {"static": state.static, "prices": state.deliverable_prices}
+        found = {"static": state.static, "prices": state.deliverable_prices, "sources": state.deliverable_sources}
         for kind in ("profile", "codes", "totals"):
             found |= {f"{kind}.{name}": array for name, array in getattr(state, kind).items()}
         for name, lists in state.lists.items():

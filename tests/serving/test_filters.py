@@ -47,6 +47,7 @@ def catalogue():
         static=np.zeros((len(ROWS), 1), dtype=np.float32),
         totals={},
         deliverable_prices=np.zeros((len(ROWS), 0)),
+        deliverable_sources=np.zeros((len(ROWS), 0)),
     )
     display = pl.DataFrame({"creator_id": ids})
     prior = CountryPrior(np.zeros(len(words.country)), 0.6, known=False)

@@ -123,7 +123,8 @@ def test_cost_is_fee_and_usual_other_cost_floored(world):
 @pytest.mark.parametrize("goal", ["awareness", "conversion", "launch"])
 def test_intervals_and_chances_are_in_order(world, goal):
     picks = ask(world.release, goal=goal, top=EVERYBODY).picks
-    assert all(pick.roi_low < pick.roi_high for pick in picks)
+    assert all(pick.roi_low < pick.roi_high for pick in picks if pick.expected.value > 0)
+    assert all(pick.roi_low == pick.roi_high == -1 for pick in picks if pick.expected.value == 0)
     assert all(0 <= pick.p_profit <= 1 for pick in picks)
     assert all(pick.p_profit >= 0.9 for pick in picks if pick.roi_low > 0)
     assert all(pick.p_profit <= 0.1 for pick in picks if pick.roi_high < 0)
@@ -171,11 +172,12 @@ def test_the_price_of_the_deliverable_is_used_when_the_brief_names_it(world):
     asked = {pick.creator_id: pick for pick in ask(world.release, deliverable="reel", top=EVERYBODY).picks}
     for name, price in priced.items():
         assert asked[name].fee == price
-    usual = {pick.creator_id: pick.fee for pick in ask(world.release, top=EVERYBODY).picks}
-    assert any(usual[name] != price for name, price in priced.items())
-    other = {pick.creator_id: pick.fee for pick in ask(world.release, deliverable="story", top=EVERYBODY).picks}
-    assert other == pytest.approx(usual)
-    assert asked[names[100]].fee == pytest.approx(usual[names[100]])
+    usual = {pick.creator_id: pick for pick in ask(world.release, top=EVERYBODY).picks}
+    assert any(usual[name].fee != price for name, price in priced.items())
+    other = {pick.creator_id: pick for pick in ask(world.release, deliverable="story", top=EVERYBODY).picks}
+    known = [name for name, pick in usual.items() if pick.fee_source != "estimated"]
+    assert [other[name].fee for name in known] == [usual[name].fee for name in known]
+    assert asked[names[100]].fee == usual[names[100]].fee
 
 
 def test_the_price_of_a_deliverable_says_where_it_is_from(world):
@@ -215,6 +217,7 @@ def permuted(catalogue, order):
         lists={name: lists.rows(order) for name, lists in state.lists.items()},
         static=state.static[order],
         deliverable_prices=state.deliverable_prices[order],
+        deliverable_sources=state.deliverable_sources[order],
     )
     return replace(catalogue, state=moved, display=catalogue.display[order])
 
@@ -226,7 +229,10 @@ def test_the_order_of_the_catalogue_does_not_matter(world, goal):
     moved = ask(Release(world.model, permuted(world.catalogue, order)), goal=goal, top=60)
     assert ids(moved) == ids(usual)
     for a, b in zip(moved.picks, usual.picks, strict=True):
-        assert a.model_dump() == pytest.approx(b.model_dump(), rel=1e-5)
+        assert a.expected.model_dump() == pytest.approx(b.expected.model_dump(), rel=1e-5)
+        numbers = ("fee", "roi", "roi_low", "roi_high", "p_profit")
+        assert [getattr(a, n) for n in numbers] == pytest.approx([getattr(b, n) for n in numbers], rel=1e-5, abs=1e-6)
+        assert (a.rank, a.fee_source, a.tier, a.confidence) == (b.rank, b.fee_source, b.tier, b.confidence)
     assert moved.filtered_out == usual.filtered_out
 
 
@@ -346,7 +352,7 @@ def feeless(few, teach):
 
 @pytest.mark.parametrize("rank_by", ["roi", "profit"])
 def test_without_any_fee_roi_is_refused(feeless, rank_by):
-    with pytest.raises(DataError, match="no fee and no price is known .* use value") as error:
+    with pytest.raises(DataError, match="no fee and no price is known.* use value") as error:
         ask(feeless.release, rank_by=rank_by)
     assert error.value.field == "rank_by"
 
@@ -367,9 +373,10 @@ def test_a_goal_valued_by_the_data_is_answered_with_that_value(few, teach):
     world = teach(with_placements(few, given))
     answer = ask(world.release, goal="awareness", explain=True)
     assert answer.value_basis["formula"] == "value as given in the data (placements.value)"
+    assert {stage.quantity for stage in world.model.path_to("awareness")} == {"value"}
     for pick in answer.picks:
-        # what was given is about three times the fee
-        assert pick.expected.value / (pick.fee * 3 + 7) == pytest.approx(1, abs=0.7)
+        # what was given is about three times the fee, far from what the formula says
+        assert 0.2 < pick.expected.value / (pick.fee * 3 + 7) < 5
     other = ask(world.release, goal="engagement").picks[0]
     assert other.expected.value == pytest.approx(other.expected.engagements * 0.1)
 
