@@ -173,6 +173,8 @@ def judge_rankings(folder: Path, seeds: Iterable[int] = SEEDS, draws: int = DRAW
     weights = np.array(pairs)
     comparison = compare(
         "views within a campaign: rank correlation", lambda size, rho: float((size * rho).sum() / size.sum()), weights,
+        # a score that is the same for everybody in a campaign orders nobody: 0
+        # a score that is the same for everybody in a campaign orders nobody: 0
         {name: [np.nan_to_num(np.array(part)) for part in parts] for name, parts in rhos.items()}, draws=draws,
     )  # fmt: skip
     return Ranked(comparison, f"goal {goal}, rank_by impressions", refusals, len(rows), int(weights.sum()))
@@ -224,7 +226,7 @@ def report(folder: Path) -> list[Table]:
     for r in results:
         note = (
             f"{r.trained:,} placements taught the model; {r.comparisons[0].rows:,} were judged, {r.sold} of which sold "
-            f"anything. The five best sellers alone made {r.five:.0%} of the sales, so what the top tenth captures "
+            f"anything. Five sales alone made {r.five:.0%} of the revenue, so what the top tenth captures "
             "hangs on a handful of videos. Intervals: bootstrap of placements, the same draws for model and rule."
         )
         absent = "" if "past mean revenue" in r.by("sale").lines else " No sale had settled: no past mean revenue."

@@ -66,14 +66,14 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
     credibility = catalogue.state.profile["audience_credibility"][rows]
     scores = score(model, x[rows], fee[rows], briefs, share, credibility)
     picks = rows_by(_order(scores, brief), brief.top)
+    # a value given by the data knows nothing of the formula's share and credibility
+    by_reach = brief.goal in ("awareness", "launch") and brief.goal not in model.overridden_goals
+    nothing = np.zeros(len(rows))
+    known_credibility = np.where(np.isnan(credibility), model.basis.unknown_credibility, credibility)
     factors = Factors(
         cost=np.log(np.maximum(np.nan_to_num(scores.cost, nan=1.0), model.basis.cost_floor)),
-        geography=np.log(np.maximum(share, 1e-3)) if brief.goal in ("awareness", "launch") else np.zeros(len(rows)),
-        credibility=(
-            np.log(np.where(np.isnan(credibility), model.basis.unknown_credibility, np.maximum(credibility, 1e-3)))
-            if brief.goal in ("awareness", "launch")
-            else np.zeros(len(rows))
-        ),
+        geography=np.log(np.maximum(share, 1e-3)) if by_reach else nothing,
+        credibility=np.log(np.maximum(known_credibility, 1e-3)) if by_reach else nothing,
     )
     reasons = explain(model, brief.goal, x[rows], factors, picks) if brief.explain else [()] * len(picks)
     low, high, profit = _intervals(model, brief, scores, source[rows], picks)

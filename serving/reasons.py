@@ -1,5 +1,6 @@
 """Why a creator: contributions to the log of value, summed by factor, against the average candidate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,30 +53,44 @@ def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray
     contributions = _contributions(model, goal, x[rows])
     relative = contributions[: len(picks)] - contributions[len(picks) :].mean(axis=0)
     typical = _medians(x[sample])
-    extra = {
-        Family.COST: -(factors.cost[picks] - factors.cost[sample].mean()),
-        Family.GEOGRAPHY: factors.geography[picks] - factors.geography[sample].mean(),
-        Family.ENGAGEMENT: factors.credibility[picks] - factors.credibility[sample].mean(),
+    # what the formula itself adds, and how to say it: log of a pick over the mean log of the sample
+    formula = {
+        Family.COST: (-factors.cost, "costs {} against {} for a usual candidate", _number),
+        Family.GEOGRAPHY: (
+            factors.geography,
+            "{} of its audience is in the target (usual candidate {})",
+            _percent,
+        ),
+        Family.ENGAGEMENT: (
+            factors.credibility,
+            "{} of its audience is credible (usual candidate {})",
+            _percent,
+        ),
     }
-    average_cost = float(np.exp(factors.cost[sample].mean()))
     families = np.array([feature.family for feature in FEATURES])
     reasons = []
     for position, row in enumerate(picks):
         found = []
         for family in Family:
             members = np.flatnonzero(families == family)
-            parts = relative[position, members]
-            formula = float(extra[family][position]) if family in extra else 0.0
-            effect = float(parts.sum()) + formula
-            if family is Family.COST and abs(formula) >= np.abs(parts).max():
-                why = (
-                    f"costs {_number(np.exp(factors.cost[row]))} against {_number(average_cost)} for a usual candidate"
-                )
-            else:
-                why = _strongest(x[row], typical, members[np.argsort(-np.abs(parts), kind="stable")])
-            found.append(Reason(factor=family.value, effect=round(effect, 4), text=_sentence(family, effect, why)))
+            causes = [(float(relative[position, m]), _signal(FEATURES[m], x[row, m], typical[m])) for m in members]
+            if family in formula:
+                logs, words, shown = formula[family]
+                usual = float(logs[sample].mean())
+                values = (shown(float(np.exp(-log if family is Family.COST else log))) for log in (logs[row], usual))
+                causes.append((float(logs[row]) - usual, words.format(*values)))
+            effect = sum(contribution for contribution, _ in causes)
+            text = _sentence(family, effect, _main_cause(effect, causes))
+            found.append(Reason(factor=family.value, effect=round(effect, 4), text=text))
         reasons.append(tuple(sorted(found, key=lambda reason: -abs(reason.effect))))
     return reasons
+
+
+def _main_cause(effect: float, causes: Sequence[tuple[float, str]]) -> str:
+    """The words of the strongest cause that pulls the way the whole factor does."""
+    sign = 1.0 if effect >= 0 else -1.0
+    pulling = sorted(((sign * contribution, words) for contribution, words in causes if words), reverse=True)
+    return pulling[0][1] if pulling and pulling[0][0] > 0 else ""
 
 
 def _contributions(model: Model, goal: str, x: Matrix) -> Floats:
@@ -97,17 +112,15 @@ def _sentence(family: Family, effect: float, why: str) -> str:
     return f"{words} {by}" + (f": {why}." if why else ".")
 
 
-def _strongest(row: Matrix, typical: Matrix, members: NDArray[np.int64]) -> str:
-    """The strongest known signal of a factor in which a pick differs from the usual candidate, in words."""
-    for member in members:
-        feature = FEATURES[member]
-        if np.isnan(row[member]):
-            continue
-        shown = _shown(feature, float(row[member]))
-        usual = "" if np.isnan(typical[member]) else _shown(feature, float(typical[member]))
-        if shown != usual:
-            return f"{feature.phrase} {shown}" + (f" (usual candidate {usual})" if usual else "")
-    return ""
+def _signal(feature: Feature, value: float, typical: float) -> str:
+    """A signal in words, beside that of the usual candidate; empty where it is unknown or no different."""
+    if np.isnan(value):
+        return ""
+    shown = _shown(feature, float(value))
+    usual = "" if np.isnan(typical) else _shown(feature, float(typical))
+    if shown == usual:
+        return ""
+    return f"{feature.phrase} {shown}" + (f" (usual candidate {usual})" if usual else "")
 
 
 def _medians(x: Matrix) -> Matrix:
@@ -121,9 +134,9 @@ def _shown(feature: Feature, value: float) -> str:
     if show == "yes_no":
         return "yes" if value > 0 else "no"
     if show == "percent":
-        return f"{value * 100:.3g} %"
+        return _percent(value)
     if show == "exp_percent":
-        return f"{np.exp(value) * 100:.3g} %"
+        return _percent(float(np.exp(value)))
     if feature.name == "follower_growth":
         return f"{np.expm1(value) * 100:+.1f} %"
     return _number({"exp": np.exp, "expm1": np.expm1}.get(show, float)(value))
@@ -131,3 +144,7 @@ def _shown(feature: Feature, value: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _percent(value: float) -> str:
+    return f"{_number(value * 100)} %"

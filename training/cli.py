@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -96,8 +98,6 @@ def train(
     home: Home = HOME,
 ) -> None:
     """Learn from past campaigns: check, features, backtest, fit, log, register, gate, publish."""
-    from features.check import render
-    from training.pipeline import CheckFailed
     from training.pipeline import train as run
     from training.progress import progress
     from training.report import backtest_table
@@ -105,12 +105,8 @@ def train(
     # matplotlib keeps a list of fonts, in the user's own folder unless told otherwise
     os.environ.setdefault("MPLCONFIGDIR", str((home / "matplotlib").resolve()))
     console = _console()
-    try:
-        with progress(console) as say:
-            done = run(folder, home, as_of=_day(as_of), promote=promote.value, seed=seed, say=say)
-    except CheckFailed as error:
-        _console(stderr=True).print(render(error.report))
-        raise
+    with _report_of_errors(), progress(console) as say:
+        done = run(folder, home, as_of=_day(as_of), promote=promote.value, seed=seed, say=say)
     for finding in done.report.warnings:
         console.print(f"warning: {finding}", markup=False, style="yellow")
     if done.result is not None:
@@ -128,7 +124,8 @@ def catalogue(folder: Folder, as_of: AsOf = None, home: Home = HOME) -> None:
     from serving.release import read_release_file
     from training.pipeline import rebuild_catalogue
 
-    tag = rebuild_catalogue(folder, home, _day(as_of))
+    with _report_of_errors():
+        tag = rebuild_catalogue(folder, home, _day(as_of))
     in_force = read_release_file(home) is not None
     typer.echo(f"Catalogue {tag} is {'in force' if in_force else 'stored; no model is published yet'}.")
 
@@ -225,9 +222,12 @@ def serve(
         "INFLUENCER_ROI_HOME": str(home.resolve()),
         "BENTOML_HOME": str((home / STORE).resolve()),
         "BENTOML_DO_NOT_TRACK": "True",
+        # --api-workers is ignored beside the number that the service itself names
+        "BENTOML_CONFIG_OPTIONS": f"{os.environ.get('BENTOML_CONFIG_OPTIONS', '')} "
+        f"services.influencer_roi.workers={workers}".strip(),
     }
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:InfluencerROI", "--host", host]
-    command += ["--port", str(port), "--api-workers", str(workers), "--working-dir", str(root)]
+    command += ["--port", str(port), "--working-dir", str(root)]
     sys.stdout.flush()
     os.execve(sys.executable, command, environment)
 
@@ -256,6 +256,19 @@ def _console(*, stderr: bool = False) -> "Console":
 
     found = Console(stderr=stderr)
     return found if found.is_terminal else Console(stderr=stderr, width=160)
+
+
+@contextmanager
+def _report_of_errors() -> Iterator[None]:
+    """Print the check report, on stderr, where the data are refused."""
+    from features.check import render
+    from training.pipeline import CheckFailed
+
+    try:
+        yield
+    except CheckFailed as error:
+        _console(stderr=True).print(render(error.report))
+        raise
 
 
 def _record_champion(home: Path, version: str) -> None:

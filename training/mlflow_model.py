@@ -23,7 +23,9 @@ class FunnelModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc] # mlflow is 
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Expected quantities, a column each."""
-        expected = self._model.expected(model_input[list(NAMES)].to_numpy(dtype=np.float32))
+        # a frame's array lies column by column, in which order float32 sums come out another way than when serving
+        x = np.ascontiguousarray(model_input[list(NAMES)].to_numpy(dtype=np.float32))
+        expected = self._model.expected(x)
         return pd.DataFrame({name: values for name, values in expected.items() if name != "one"})
 
 

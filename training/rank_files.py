@@ -78,9 +78,10 @@ def write_table(table: pl.DataFrame, path: Path) -> None:
     beside = path.with_name(f".{path.name}.part")
     try:
         writers[path.suffix](beside)
+        beside.replace(path)
     except OSError as error:
+        beside.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written: {error}") from error
-    beside.replace(path)
 
 
 def readable(answer: RankAnswer) -> RenderableType:

@@ -75,7 +75,7 @@ class Server:
                 stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def wait_for(self, path, statuses=(200,), seconds=120):
+    def wait_for(self, path, statuses=(200,), seconds=90):
         """Wait until a GET answers with one of these; returns how long that took, in seconds."""
         while time.monotonic() - self._started < seconds:
             assert self.process.poll() is None, self.log.read_text()[-2000:]
@@ -181,7 +181,7 @@ def brief(tmp_path):
 def command(place, tmp_path, monkeypatch, capsys):
     """The console script's entry point in this process (each start of the script takes seconds): code, out, err."""
     monkeypatch.chdir(tmp_path)
-    for name, value in place.environment().items():
+    for name, value in {**place.environment(), "COLUMNS": "300", "MPLCONFIGDIR": str(tmp_path / "fonts")}.items():
         monkeypatch.setenv(name, value)
 
     def run(*words):

@@ -48,13 +48,14 @@ def test_the_bento_states_its_service_its_packages_and_no_model(bento):
 
 
 @pytest.fixture(scope="module")
-def marked(bento):
+def packed_code(bento):
     """The packed code says of itself that it is the packed code: the source tree is installed here too."""
     service = bento / "src" / "serving" / "service.py"
     service.write_text(service.read_text().replace('GUIDE = "', 'GUIDE = "in this bento '))
 
 
-def test_the_bento_answers_from_the_home_it_is_given(marked, place, store, start):
+@pytest.mark.usefixtures("packed_code")
+def test_the_bento_answers_from_the_home_it_is_given(store, start):
     server = start("bentoml", "serve", "influencer_roi:latest", more={"BENTOML_HOME": str(store)})
     print(f"bento ready after {server.wait_for('/readyz'):.1f} s")
     status, answer = server.ask("POST", "/v1/rank", BRIEF)
@@ -63,7 +64,8 @@ def test_the_bento_answers_from_the_home_it_is_given(marked, place, store, start
     assert "in this bento there are POST /v1/rank" in server.ask("GET", "/v2")[1]["error"]["message"]
 
 
-def test_the_bento_on_an_empty_home_says_which_command_to_run(marked, store, start, tmp_path):
+@pytest.mark.usefixtures("packed_code")
+def test_the_bento_on_an_empty_home_says_which_command_to_run(store, start, tmp_path):
     server = start("bentoml", "serve", "influencer_roi:latest", home=tmp_path, more={"BENTOML_HOME": str(store)})
     server.wait_for("/livez")
     for method, path, body in (("POST", "/v1/rank", BRIEF), ("GET", "/readyz", None)):

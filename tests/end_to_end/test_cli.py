@@ -1,6 +1,7 @@
 """The commands as a user runs them, from the synthetic market to picks in a file."""
 
 import json
+import re
 import shutil
 
 import polars as pl
@@ -10,6 +11,7 @@ import typer
 from serving.model import load_model
 from serving.release import load_release, read_release_file, store_path
 from training import cli
+from training.gate import Verdict
 
 EARLIER = "2026-05-01"  # as in conftest
 RULES = [
@@ -59,7 +61,10 @@ def test_train_prints_the_backtest_beside_every_baseline_and_the_verdict(place):
     assert set(table) == {"model", *RULES}
     assert all(float(cells[0]) > 0 for cells in table.values())
     assert "Version 1: PROMOTE" in said
-    assert f"deviance of value on 357 later placements {float(table['model'][0]):.3f}"[:-1] in said
+    verdict = re.search(r"deviance of value on (\d+) later placements ([\d.]+), below ([\d.]+) of the best rule", said)
+    assert f"Backtest: value of {verdict[1]} placements" in said
+    best = min(float(table[rule][0]) for rule in RULES)
+    assert [float(table["model"][0]), best] == pytest.approx([float(verdict[2]), float(verdict[3])], abs=6e-4)
     assert f"influencer-roi serve --home {place.home}" in said
 
 
@@ -92,23 +97,27 @@ def test_train_as_of_a_day_uses_nothing_known_on_it_or_after(place):
 
 
 def test_train_promote_never_leaves_the_release_as_it_is(place):
+    assert "Version 2: PROMOTE" in place.said["train again"]  # the gate would have let it
     assert "Not published. By hand: influencer-roi promote 2" in place.said["train again"]
     assert (place.home / "release.json").read_text() == place.said["release"]
 
 
-def test_train_promote_dry_run_publishes_nothing_and_promote_by_hand_does(place, command, tmp_path):
+@pytest.mark.parametrize("mode", ["dry-run", "auto"])
+def test_train_promote_dry_run_publishes_nothing_even_if_the_gate_would(command, tmp_path, monkeypatch, mode):
     home, market = tmp_path / "home", tmp_path / "market"
+    monkeypatch.setattr("training.pipeline.judge_promotion", lambda *_: Verdict(True, ("as the test wishes",)))
     assert command("sample", market, "--creators", 80, "--placements", 300, "--snapshots", 6)[0] == 0
-    said = place.done("train", market, "--promote", "dry-run", home=home)
-    assert "Not published. By hand: influencer-roi promote 1" in said
-    assert "deviance" in said
-    assert not (home / "release.json").exists()
-    assert "Served" not in command("models", "--home", home)[1]
+    code, said, err = command("train", market, "--promote", mode, "--home", home)
+    assert code == 0, err
+    assert "Version 1: PROMOTE\n- as the test wishes" in said
+    assert (home / "release.json").exists() is (mode == "auto")
+    assert ("Not published. By hand: influencer-roi promote 1" in said) is (mode == "dry-run")
+    assert ("Served" in command("models", "--home", home)[1]) is (mode == "auto")
     assert command("promote", 1, "--home", home)[0] == 0
     assert load_release(home).model_version == "1"
 
 
-def test_models_lists_versions_aliases_and_what_is_served(place, command):
+def test_models_lists_versions_aliases_and_what_is_served(place):
     said = place.done("models")
     newest, live = (line for line in said.splitlines() if line.startswith("│"))
     assert ("challenger" in newest, "champion" in newest, "live" in newest) == (True, False, False)

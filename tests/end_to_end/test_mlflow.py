@@ -153,9 +153,9 @@ def test_the_registered_model_predicts_what_is_served(mlflow, place, monkeypatch
     assert served == pytest.approx(sorted(predicted, reverse=True), rel=1e-6)
 
 
-def test_the_ui_opens_on_the_home(place, start):
+def test_the_ui_opens_on_the_home(start):
     server = start("influencer-roi", "ui")
-    print(f"UI answers after {server.wait_for('/health'):.1f} s")
+    print(f"UI answers after {server.wait_for('/health', seconds=120):.1f} s")
     status, page = server.ask("GET", "/")
     assert (status, "MLflow" in page) == (200, True)
     deadline = time.monotonic() + 60

@@ -7,7 +7,6 @@ import pytest
 from features.brief import parse_brief
 from features.brief_columns import encode_briefs
 from features.context import brief_context
-from features.encoding import Vocabulary
 from features.errors import DataError
 from features.geography import CountryPrior
 from features.matrix import brief_matrix
@@ -50,7 +49,7 @@ def by_hand(world, payload):
     ])  # fmt: skip
     x = features(fee)
     prior: CountryPrior = catalogue.prior
-    targets = {"SG": 1.0, "MY": 0.3 / 0.7} if "target_countries" not in payload else payload["target_countries"]
+    targets = {"SG": 1.0, "MY": 0.3 / 0.7}
     audience, found = state.lists["country"], []
     for i, name in enumerate(catalogue.display["creator_id"]):
         codes = audience.codes[audience.offsets[i] : audience.offsets[i + 1]]
@@ -382,9 +381,9 @@ def test_a_goal_valued_by_the_data_is_answered_with_that_value(few, teach):
 
 
 def test_a_word_the_market_never_saw_matches_nobody_and_breaks_nothing(world):
-    words = replace(world.catalogue.words, deliverable=Vocabulary(()))
-    assert len(world.catalogue.words.deliverable) > 0
     odd = {"niches": ["no such niche"], "languages": ["tlh"], "platforms": ["tiktok", "no such place"], "brand_id": "?"}
     answer = ask(world.release, **odd, deliverable="hologram")
     assert {pick.platform for pick in answer.picks} == {"tiktok"}
-    assert len(words.platform) == len(world.catalogue.words.platform)
+    assert answer.filtered_out["brief_platforms"] == answer.considered - len(
+        world.catalogue.display.filter(platform="tiktok")
+    )
