@@ -65,14 +65,12 @@ def _feature(
 
 
 def _rates(entity: str, words: str, scope: Scope) -> tuple[Feature, ...]:
-    """Placements, views and the three rates of one entity against the market."""
+    """Views and the three rates of one entity against the market."""
 
     def against_market(events: str, exposure: str) -> Definition:
         return lambda c: shrunk_log_ratio(c.records[entity], c.records["market"], events, exposure)
 
     return (
-        _feature(f"{entity}_placements", lambda c: np.log1p(c.records[entity]["placements"]),
-                 f"past placements {words}", "expm1", scope),
         _feature(f"{entity}_views",
                  lambda c: shrunk_log_mean(c.records[entity], c.records["market"], "log_views", "viewed"),
                  f"past views {words} against the market", scope=scope),
@@ -86,6 +84,8 @@ def _rates(entity: str, words: str, scope: Scope) -> tuple[Feature, ...]:
 
 
 FEATURES = (
+    _feature("creator_placements", lambda c: np.log1p(c.records["creator"]["placements"]),
+             "past placements of the creator", "expm1"),
     *_rates("creator", "of the creator", "creator"),
     _feature("creator_mean_views", _mean_views, "mean views of past placements", "expm1"),
     _feature("creator_expected_views", _expected_views, "views expected from followers and own record", "expm1"),

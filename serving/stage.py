@@ -12,26 +12,32 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 
-CLIP = 5.0  # standard deviations: a linear base must not run away on values never seen
 MAX_LOG = 40.0
 
 
 @dataclass(frozen=True)
 class Scaler:
-    """Centres and scales features; shape (f,) each. Missing values become 0 beside an indicator of their own."""
+    """Centres and scales features; shape (f,) each. Missing values become 0 beside an indicator of their own.
+
+    Values beyond `low` and `high`, the range seen in training, count as these: a linear base must not run away.
+    """
 
     mean: Floats
     scale: Floats
+    low: Floats
+    high: Floats
 
     def design(self, x: Matrix) -> Matrix:
         """Standardised features and missing indicators side by side, shape (n, 2 f), finite.
 
-        >>> Scaler(np.array([1.0]), np.array([2.0])).design(np.array([[3.0], [np.nan]], dtype=np.float32)).tolist()
-        [[1.0, 0.0], [0.0, 1.0]]
+        >>> one = Scaler(np.array([1.0]), np.array([2.0]), np.array([-9.0]), np.array([5.0]))
+        >>> one.design(np.array([[3.0], [np.nan], [99.0]], dtype=np.float32)).tolist()
+        [[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]]
         """
-        z = (x - self.mean.astype(np.float32)) / self.scale.astype(np.float32)
-        missing = np.isnan(z)
-        np.clip(z, -CLIP, CLIP, out=z)
+        missing = np.isnan(x)
+        z = np.clip(x, self.low.astype(np.float32), self.high.astype(np.float32))
+        z -= self.mean.astype(np.float32)
+        z /= self.scale.astype(np.float32)
         z[missing] = 0.0
         return np.hstack([z, missing.astype(np.float32)])
 

@@ -19,7 +19,16 @@ from training.stage_fit import MIN_ROWS, FitOptions, StageData, fit_scaler, fit_
 UNEXPOSED = 0.02  # largest share of an outcome that may lie on rows without exposure
 SEASON = tuple(i for i, f in enumerate(FEATURES) if f.name.startswith("season_"))
 SEASON_DAYS = 365  # with less than a year of history a season cannot be told from a trend
+# How often a post is seen and liked does not depend on where the brief would like it seen, nor on its budget. Past
+# picks were mostly in the target, so there these features are but proxies, which mislead for everybody else.
+TARGETED = tuple(
+    i
+    for i, f in enumerate(FEATURES)
+    if f.name in ("log_price_per_target_view", "log_price_to_budget", "log_budget")
+    or (f.family is Family.GEOGRAPHY and f.scope == "pair")
+)
 FEE_BLIND = tuple(i for i, f in enumerate(FEATURES) if f.family is Family.COST or f.name == "creator_return")
+BLIND = {"delivery": TARGETED, "impressions": TARGETED, "engagements": TARGETED, "fee": (*TARGETED, *FEE_BLIND)}
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,10 @@ def _rows(quantity: str, exposure: str, known: Labels) -> NDArray[np.int64]:
 def _fit(
     quantity: str, exposure: str, rows: NDArray[np.int64], x: Matrix, design: Matrix, known: Labels, options: FitOptions
 ) -> Stage:
-    data = StageData(x[rows], design[rows], known.columns[quantity][rows], known.columns[exposure][rows])
+    seen, designed = x[rows], design[rows]
+    if quantity in BLIND:
+        seen, designed = _blinded(seen, BLIND[quantity]), _without(designed, BLIND[quantity])
+    data = StageData(seen, designed, known.columns[quantity][rows], known.columns[exposure][rows])
     return fit_stage(quantity, exposure, data, options)
 
 
@@ -135,8 +147,16 @@ def _fit_fee(x: Matrix, scaler: Scaler, known: Labels, options: FitOptions) -> S
     rows = np.flatnonzero(known.fee > 0)
     if len(rows) < MIN_ROWS:
         return None
-    blind = _blinded(x[rows], FEE_BLIND)
-    return fit_stage("fee", "one", StageData(blind, scaler.design(blind), known.fee[rows], np.ones(len(rows))), options)
+    blind, design = _blinded(x[rows], BLIND["fee"]), _without(scaler.design(x[rows]), BLIND["fee"])
+    return fit_stage("fee", "one", StageData(blind, design, known.fee[rows], np.ones(len(rows))), options)
+
+
+def _without(design: Matrix, columns: tuple[int, ...]) -> Matrix:
+    """A design in which some features, and that they are missing, never vary: they get no coefficient."""
+    f = design.shape[1] // 2
+    out = design.copy()
+    out[:, [*columns, *(f + column for column in columns)]] = 0.0
+    return out
 
 
 def _blinded(x: Matrix, columns: tuple[int, ...]) -> Matrix:

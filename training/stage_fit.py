@@ -16,6 +16,7 @@ DENSE = 0.9  # share of positive outcomes from which logs are fitted
 OVERDISPERSION = 1.0  # variance of the relative noise of a count; weights saturate at 1 / OVERDISPERSION
 VALIDATION = 0.2  # latest share of the training rows that decides the blend
 BLENDS = (0.0, 0.5, 1.0)
+RARE = 0.001
 SLOPES = (0.5, 1.1)  # bounds of the calibration slope in logs
 
 
@@ -58,13 +59,20 @@ class _Base:
 
 
 def fit_scaler(x: Matrix) -> Scaler:
-    """Mean and standard deviation of each feature over its known values; constant ones get scale 1."""
+    """Mean, standard deviation and range of each feature over its known values; constant ones get scale 1.
+
+    The range leaves out the outermost RARE share at either end, since a few odd rows say little about a slope.
+    """
     known = ~np.isnan(x)
     count = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, x, 0.0).sum(axis=0, dtype=np.float64) / count
-    variance = np.where(known, (x - mean) ** 2, 0.0).sum(axis=0, dtype=np.float64) / count
+    low, high = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for column in np.flatnonzero(known.any(axis=0)):
+        low[column], high[column] = np.quantile(x[known[:, column], column], [RARE, 1 - RARE])
+    clipped = np.clip(x, low.astype(np.float32), high.astype(np.float32))
+    mean = np.where(known, clipped, 0.0).sum(axis=0, dtype=np.float64) / count
+    variance = np.where(known, (clipped - mean) ** 2, 0.0).sum(axis=0, dtype=np.float64) / count
     scale = np.sqrt(variance)
-    return Scaler(mean, np.where(scale > 1e-9, scale, 1.0))
+    return Scaler(mean, np.where(scale > 1e-9, scale, 1.0), low, high)
 
 
 def fit_stage(quantity: str, exposure: str, data: StageData, options: FitOptions) -> Stage:

@@ -8,9 +8,9 @@ from features.brief import parse_brief
 from features.brief_columns import encode_briefs
 from features.context import brief_context
 from features.errors import DataError
-from features.geography import CountryPrior
 from features.matrix import brief_matrix
 from serving.filters import NothingFits
+from serving.interval import Interval
 from serving.ranking import rank
 from serving.release import Release
 
@@ -48,7 +48,7 @@ def by_hand(world, payload):
         model.estimated_fee(blind[i : i + 1])[0] if np.isnan(p) else p for i, p in enumerate(price)
     ])  # fmt: skip
     x = features(fee)
-    prior: CountryPrior = catalogue.prior
+    prior = catalogue.prior
     targets = {"SG": 1.0, "MY": 0.3 / 0.7}
     audience, found = state.lists["country"], []
     for i, name in enumerate(catalogue.display["creator_id"]):
@@ -138,6 +138,17 @@ def test_an_estimated_fee_makes_the_interval_wider_than_a_known_one(world):
 
     widths = {source: [width(p) for p in picks if p.fee_source == source] for source in ("quoted", "estimated")}
     assert min(widths["estimated"]) > np.median(widths["quoted"])
+
+
+def test_the_interval_is_that_of_the_goal_else_of_all_goals(world):
+    of = {name: Interval(np.array([]), np.full((1, 100), ratio), 90) for name, ratio in (("any", 2.0), ("local", 3.0))}
+    release = Release(replace(world.model, intervals=of), world.catalogue)
+    for goal, ratio in (("local", 3.0), ("conversion", 2.0)):
+        known = [p for p in ask(release, goal=goal, top=50).picks if p.fee_source != "estimated"]
+        assert known
+        for pick in known:
+            assert (pick.roi_low + 1) / (pick.roi + 1) == pytest.approx(ratio)
+            assert pick.roi_high == pytest.approx(pick.roi_low)
 
 
 def test_fees_are_within_budget_and_max_fee(world):

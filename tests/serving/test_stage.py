@@ -4,7 +4,7 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from serving.stage import CLIP, MAX_LOG, Scaler, Stage
+from serving.stage import MAX_LOG, Scaler, Stage
 
 N, F = 400, 5
 
@@ -19,7 +19,10 @@ def x():
 
 @pytest.fixture(scope="module")
 def scaler(x):
-    return Scaler(np.nanmean(x.astype(float), axis=0), np.nanstd(x.astype(float), axis=0))
+    known = x.astype(float)
+    return Scaler(
+        np.nanmean(known, axis=0), np.nanstd(known, axis=0), np.nanmin(known, axis=0), np.nanmax(known, axis=0)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +44,10 @@ def test_design_has_a_missing_indicator_beside_every_feature_and_is_finite(x, sc
     np.testing.assert_allclose(design[:, :F][known], ((x - scaler.mean) / scaler.scale)[known], atol=1e-5)
 
 
-@pytest.mark.parametrize(("value", "z"), [(1e9, CLIP), (-1e9, -CLIP), (np.inf, CLIP), (1.0, 0.0)])
+@pytest.mark.parametrize(("value", "z"), [(1e9, 5.0), (-1e9, -4.0), (np.inf, 5.0), (1.0, 0.0)])
 def test_a_value_never_seen_cannot_run_away(value, z):
-    assert Scaler(np.ones(1), np.ones(1)).design(np.array([[value]], dtype=np.float32)).tolist() == [[z, 0.0]]
+    one = Scaler(np.ones(1), np.ones(1), np.array([-3.0]), np.array([6.0]))
+    assert one.design(np.array([[value]], dtype=np.float32)).tolist() == [[z, 0.0]]
 
 
 def test_log_rate_is_the_base_plus_the_weighted_trees(x, scaler, stage):

@@ -33,7 +33,8 @@ def a_model(version="1", catalogue=None, intercept=3.0):
     f = len(NAMES)
     stage = Stage("impressions", "one", intercept, np.linspace(-1, 1, 2 * f), None, 0.0, 0.5, 100)
     return Model(
-        version, Settings(), ValueBasis.from_settings(Settings().value, "USD", 1.0), Scaler(np.zeros(f), np.ones(f)),
+        version, Settings(), ValueBasis.from_settings(Settings().value, "USD", 1.0),
+        Scaler(np.zeros(f), np.ones(f), -np.ones(f), np.ones(f)),
         {"impressions": stage}, {}, None, 100.0, 0.0, None, (), {"any": Interval(NOTHING, np.ones((1, 100)), 0)},
         {"version": version, "catalogue": catalogue},
     )  # fmt: skip
