@@ -82,7 +82,7 @@ def placement_context(market: Market, rows: Ints) -> Context:
     )  # fmt: skip
     records = {name: market.histories[name].at(entity, day) for name, entity in entities.items()}
     fee = p.fee[rows]
-    agreed = (fee > 0) & (market.commission_rate is None)
+    agreed = (fee >= 0) & (market.commission_rate is None)
     profile = {**view.profile, "price": np.where(agreed, fee, view.profile["price"])}
     return Context(profile, view.codes, view.lists, {**view.records, **records}, market.campaigns, campaign)
 

@@ -25,7 +25,7 @@ class Expected(_Part):
     engagements: float | None = None
     clicks: float | None = None
     conversions: float | None = None
-    value: float
+    value: float | None = None
 
 
 class Reason(_Part):

@@ -24,7 +24,7 @@ from features.matrix import creator_state, schema_hash
 from features.settings import Settings
 from features.tiers import local_tiers, tier_names
 
-FORMAT = 1
+FORMAT = 2
 EPOCH = date(1970, 1, 1)
 DISPLAY = ("creator_id", "person_id", "username", "platform")
 
@@ -122,7 +122,12 @@ def load_catalogue(folder: Path) -> Catalogue:
     """
     try:
         data = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))
-        if data["format"] != FORMAT or data["feature_schema"] != schema_hash():
+        if data["format"] != FORMAT:
+            raise DataError(
+                f"catalogue in {folder.name} has format {data['format']}, not {FORMAT}: "
+                "run `influencer-roi catalogue DIR`"
+            )
+        if data["feature_schema"] != schema_hash():
             raise DataError(
                 f"catalogue in {folder.name} was built for feature schema {data['feature_schema']}, this code computes "
                 f"{schema_hash()}: run `influencer-roi catalogue DIR`, or train again"

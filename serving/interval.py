@@ -51,7 +51,7 @@ def roi_interval(value_draws: Floats, cost: Floats, cost_spread: Floats, cost_fl
 
     Args:
         value_draws: equally likely values, shape (n, draws).
-        cost: expected cost, shape (n,); NaN where unknown, and so are all three then.
+        cost: expected cost, shape (n,). Where value or cost is NaN, so are all three.
         cost_spread: standard deviation of log cost where the fee is an estimate, else 0; shape (n,).
         cost_floor: least cost.
 
@@ -65,4 +65,4 @@ def roi_interval(value_draws: Floats, cost: Floats, cost_spread: Floats, cost_fl
     costs = np.maximum(cost[:, None] * factors, cost_floor)
     roi = (value_draws[:, :, None] / costs[:, None, :] - 1.0).reshape(len(cost), -1)
     low, high = np.quantile(roi, [LOW, HIGH], axis=1)
-    return low, high, np.where(np.isnan(cost), np.nan, (roi > 0).mean(axis=1))
+    return low, high, np.where(np.isnan(low), np.nan, (roi > 0).mean(axis=1))

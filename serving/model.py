@@ -109,9 +109,9 @@ class Model:
                 field="goal",
             )
 
-    def path_to(self, goal: str) -> tuple[Stage, ...]:
-        """The stages whose product is the main quantity of a goal, for reasons."""
-        quantity = "value" if goal in self.overridden_goals else NEEDS[goal][-1]
+    def path_to(self, target: str) -> tuple[Stage, ...]:
+        """The stages whose product is a quantity, or that of a goal (of a launch: its sales), for reasons."""
+        quantity = "value" if target in self.overridden_goals else NEEDS.get(target, (target,))[-1]
         path: list[Stage] = []
         while quantity in self.stages:
             path.append(self.stages[quantity])

@@ -26,6 +26,7 @@ from serving.stage import Floats, Matrix
 
 ESTIMATED = float(PRICE_SOURCES.index("estimated"))
 GOAL_CODES = {goal: code for code, goal in enumerate(GOALS)}
+QUANTITIES = ("impressions", "engagements", "conversions")
 KNOWN_WELL = 3  # settled placements from which a creator's own record counts as known
 
 
@@ -53,8 +54,9 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
     context = brief_context(catalogue.state, briefs, deliverable, catalogue.words, len(catalogue.tier_names))
     x = brief_matrix(catalogue.state, context)
     fee, source = _fees(release, x, deliverable)
-    # what a fee buys is judged at the fee of the answer, estimated ones included
-    fill(x, replace(context, profile={**context.profile, "price": fee}), Family.COST)
+    if model.commission_rate is None:
+        # what a fee buys is judged at the fee of the answer, estimated ones included
+        fill(x, replace(context, profile={**context.profile, "price": fee}), Family.COST)
     candidate = Candidate(fee, source != ESTIMATED, np.broadcast_to(target_share(context), (len(x),)))
     keep, removed = apply_filters(catalogue, brief, candidate)
 
@@ -66,16 +68,9 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
     credibility = catalogue.state.profile["audience_credibility"][rows]
     scores = score(model, x[rows], fee[rows], briefs, share, credibility)
     picks = rows_by(_order(scores, brief), brief.top)
-    # a value given by the data knows nothing of the formula's share and credibility
-    by_reach = brief.goal in ("awareness", "launch") and brief.goal not in model.overridden_goals
-    nothing = np.zeros(len(rows))
-    known_credibility = np.where(np.isnan(credibility), model.basis.unknown_credibility, credibility)
-    factors = Factors(
-        cost=np.log(np.maximum(np.nan_to_num(scores.cost, nan=1.0), model.basis.cost_floor)),
-        geography=np.log(np.maximum(share, 1e-3)) if by_reach else nothing,
-        credibility=np.log(np.maximum(known_credibility, 1e-3)) if by_reach else nothing,
-    )
-    reasons = explain(model, brief.goal, x[rows], factors, picks) if brief.explain else [()] * len(picks)
+    factors = _factors(model, brief, scores, share, credibility)
+    explained = brief.rank_by if np.isnan(scores.value).all() else brief.goal
+    reasons = explain(model, explained, x[rows], factors, picks) if brief.explain else [()] * len(picks)
     low, high, profit = _intervals(model, brief, scores, source[rows], picks)
     display = catalogue.display[rows[picks]].to_dicts()
     answered = []
@@ -91,8 +86,8 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
                 platform=shown["platform"],
                 tier=shown["tier"],
                 tier_local=shown["tier_local"],
-                follower_count=None if np.isnan(followers) else int(followers),
-                fee=_known(_commission(model, scores, pick, fee[row])),
+                follower_count=None if np.isnan(followers) else round(followers),
+                fee=_known(fee[row]),
                 fee_source=_fee_source(source[row]),
                 expected=_expected(scores, pick),
                 roi=_known(scores.roi[pick]),
@@ -143,10 +138,7 @@ def score(
     if "value" in expected:
         given = np.isin(goal, [GOAL_CODES[name] for name in model.overridden_goals])
         value = np.where(given, expected["value"], value)
-    if model.commission_rate is not None and "net_revenue" in expected:
-        cost = model.commission_rate * expected["net_revenue"] + model.extra_cost
-    else:
-        cost = fee + model.extra_cost
+    cost = fee + model.extra_cost
     return Scores(expected, value, cost, roi(value, cost, model.basis.cost_floor))
 
 
@@ -172,7 +164,11 @@ def rows_by(order: Floats, top: int) -> NDArray[np.int64]:
 
 def _check(release: Release, brief: Brief) -> None:
     model = release.model
-    model.require(brief.goal)
+    if brief.rank_by in QUANTITIES and brief.rank_by in model.stages and brief.goal not in model.overridden_goals:
+        # the order asked for can be had even where the data cannot tell the value yet
+        model.basis.require(brief.goal)
+    else:
+        model.require(brief.goal)
     base = model.basis.currency
     if brief.currency is not None and brief.currency != base:
         raise DataError(
@@ -180,8 +176,7 @@ def _check(release: Release, brief: Brief) -> None:
             f"convert budget and max_fee to {base}, or leave currency out",
             field="currency",
         )
-    quantity = {"impressions": "impressions", "engagements": "engagements", "conversions": "conversions"}
-    if brief.rank_by in quantity and quantity[brief.rank_by] not in model.stages:
+    if brief.rank_by in QUANTITIES and brief.rank_by not in model.stages:
         raise DataError(
             f"rank_by: the training data held too few {brief.rank_by} to predict them; choose another order",
             field="rank_by",
@@ -198,7 +193,10 @@ def _with_start(brief: Brief, release: Release) -> dict[str, object]:
 
 def _fees(release: Release, x: Matrix, deliverable: int) -> tuple[Floats, Floats]:
     """Fee of each creator and where it is from: priced for the deliverable, else known, else estimated."""
-    state = release.catalogue.state
+    state, model = release.catalogue.state, release.model
+    if model.commission_rate is not None:
+        sales = model.expected(x).get("net_revenue", np.full(len(x), np.nan))
+        return model.commission_rate * sales, np.full(len(x), ESTIMATED)
     fee = np.array(state.profile["price"])
     source = np.where(np.isnan(fee), ESTIMATED, np.nan_to_num(state.profile["price_source"]))
     if 0 <= deliverable < state.deliverable_prices.shape[1]:
@@ -207,7 +205,7 @@ def _fees(release: Release, x: Matrix, deliverable: int) -> tuple[Floats, Floats
         fee = np.where(np.isnan(priced), fee, priced)
     unknown = np.flatnonzero(np.isnan(fee))
     if len(unknown):
-        estimated = release.model.estimated_fee(x[unknown])
+        estimated = model.estimated_fee(x[unknown])
         if estimated is not None:
             fee[unknown] = estimated
     return fee, source
@@ -221,6 +219,26 @@ def _order(scores: Scores, brief: Brief) -> Floats:
     if brief.rank_by == "value":
         return scores.value
     return scores.expected[brief.rank_by]
+
+
+def _factors(model: Model, brief: Brief, scores: Scores, share: Floats, credibility: Floats) -> Factors:
+    """What of the formula, beside the funnel, makes candidates differ."""
+    known_credibility = np.where(np.isnan(credibility), model.basis.unknown_credibility, credibility)
+    by_reach = 0.0
+    # a value given by the data knows nothing of the formula's share and credibility
+    if brief.goal in ("awareness", "launch") and brief.goal not in model.overridden_goals:
+        by_reach = 1.0
+        if brief.goal == "launch" and scores.value.sum() > 0:
+            reach = scores.expected["impressions"] * share * known_credibility * (model.basis.cpm or 0.0) / 1000.0
+            by_reach = float(np.clip(model.basis.launch_awareness * reach.sum() / scores.value.sum(), 0.0, 1.0))
+    cost = np.maximum(np.nan_to_num(scores.cost, nan=1.0), model.basis.cost_floor)
+    return Factors(
+        # a commission moves with the sale: nobody is dear or cheap
+        cost=np.log(cost) if model.commission_rate is None else np.zeros(len(cost)),
+        geography=np.log(np.maximum(share, 1e-3)),
+        credibility=np.log(np.maximum(known_credibility, 1e-3)),
+        by_reach=by_reach,
+    )
 
 
 def _intervals(
@@ -238,14 +256,10 @@ def _intervals(
     return low, high, profit
 
 
-def _commission(model: Model, scores: Scores, pick: int, fee: float) -> float:
-    return float(scores.cost[pick] - model.extra_cost) if model.commission_rate is not None else float(fee)
-
-
 def _expected(scores: Scores, pick: int) -> Expected:
     names = ("impressions", "engagements", "clicks", "conversions")
     known = {name: float(scores.expected[name][pick]) for name in names if name in scores.expected}
-    return Expected(**known, value=float(scores.value[pick]))
+    return Expected(**known, value=_known(scores.value[pick]))
 
 
 def _fee_source(source: float) -> FeeSource:

@@ -28,11 +28,16 @@ _FACTOR_WORDS = {
 
 @dataclass(frozen=True)
 class Factors:
-    """Beside the model's features: what else of the formula differs between candidates, in logs, shape (n,)."""
+    """Beside the model's features: what else of the formula differs between candidates, in logs, shape (n,).
+
+    `by_reach` is the part of the value that comes from credible reach in the target: 1 for awareness, between 0 and 1
+    for a launch, else 0; share and credibility of the audience count for that part.
+    """
 
     cost: Floats
     geography: Floats
     credibility: Floats
+    by_reach: float
 
 
 def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
@@ -40,9 +45,9 @@ def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray
 
     Args:
         model: the funnel.
-        goal: the brief's goal.
+        goal: the goal, or the quantity ranked by where no value is known.
         x: features of all candidates, shape (n, f).
-        factors: logs of cost, target share and credibility where the formula uses them, else zeros.
+        factors: logs of cost, target share and credibility.
         picks: rows to explain.
 
     The effect of a factor is the sum of its features' contributions to the log of ROI's value over cost, minus the
@@ -50,22 +55,16 @@ def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray
     """
     sample = np.unique(np.linspace(0, len(x) - 1, min(SAMPLE, len(x))).astype(np.int64))
     rows = np.concatenate([picks, sample])
-    contributions = _contributions(model, goal, x[rows])
+    contributions = _contributions(model, goal, x[rows], factors.by_reach)
     relative = contributions[: len(picks)] - contributions[len(picks) :].mean(axis=0)
     typical = _medians(x[sample])
     # what the formula itself adds, and how to say it: log of a pick over the mean log of the sample
+    in_target = "{} of its audience is in the target (usual candidate {})"
+    credible = "{} of its audience is credible (usual candidate {})"
     formula = {
-        Family.COST: (-factors.cost, "costs {} against {} for a usual candidate", _number),
-        Family.GEOGRAPHY: (
-            factors.geography,
-            "{} of its audience is in the target (usual candidate {})",
-            _percent,
-        ),
-        Family.ENGAGEMENT: (
-            factors.credibility,
-            "{} of its audience is credible (usual candidate {})",
-            _percent,
-        ),
+        Family.COST: (1.0, -factors.cost, "costs {} against {} for a usual candidate", _number),
+        Family.GEOGRAPHY: (factors.by_reach, factors.geography, in_target, _percent),
+        Family.ENGAGEMENT: (factors.by_reach, factors.credibility, credible, _percent),
     }
     families = np.array([feature.family for feature in FEATURES])
     reasons = []
@@ -75,10 +74,10 @@ def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray
             members = np.flatnonzero(families == family)
             causes = [(float(relative[position, m]), _signal(FEATURES[m], x[row, m], typical[m])) for m in members]
             if family in formula:
-                logs, words, shown = formula[family]
+                part, logs, words, shown = formula[family]
                 usual = float(logs[sample].mean())
                 values = (shown(float(np.exp(-log if family is Family.COST else log))) for log in (logs[row], usual))
-                causes.append((float(logs[row]) - usual, words.format(*values)))
+                causes.append((part * (float(logs[row]) - usual), words.format(*values)))
             effect = sum(contribution for contribution, _ in causes)
             text = _sentence(family, effect, _main_cause(effect, causes))
             found.append(Reason(factor=family.value, effect=round(effect, 4), text=text))
@@ -93,11 +92,14 @@ def _main_cause(effect: float, causes: Sequence[tuple[float, str]]) -> str:
     return pulling[0][1] if pulling and pulling[0][0] > 0 else ""
 
 
-def _contributions(model: Model, goal: str, x: Matrix) -> Floats:
+def _contributions(model: Model, goal: str, x: Matrix, by_reach: float) -> Floats:
+    """Contributions to the log of value: those of a sum of two parts are weighted by the parts."""
     design = model.scaler.design(x)
     total = np.zeros(x.shape)
-    for stage in model.path_to(goal):
-        total += stage.log_contributions(x, design)
+    for weight, path in ((by_reach, "awareness"), (1.0 - by_reach, goal)):
+        if weight > 0:
+            for stage in model.path_to(path):
+                total += weight * stage.log_contributions(x, design)
     return total
 
 

@@ -16,8 +16,9 @@ from features.errors import DataError
 if TYPE_CHECKING:
     from rich.console import Console
 
-# before LightGBM and scikit-learn load: two OpenMP pools that spin on the same cores run many times slower
+# before numpy, LightGBM and scikit-learn load: thread pools that spin on the same cores run many times slower
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 app = typer.Typer(
     name="influencer-roi",

@@ -17,6 +17,7 @@ OVERDISPERSION = 1.0  # variance of the relative noise of a count; weights satur
 VALIDATION = 0.2  # latest share of the training rows that decides the blend
 BLENDS = (0.0, 0.5, 1.0)
 RARE = 0.001
+WORTHWHILE = 0.005  # share by which trees must lower the loss on later rows to be kept
 SLOPES = (0.5, 1.1)  # bounds of the calibration slope in logs
 
 
@@ -144,7 +145,9 @@ def _validate(past: StageData, later: StageData, dense: bool, options: FitOption
             else float(tweedie(later.y, np.exp(log_rate + shift) * later.exposure).mean())
         )
         tried.append((loss, weight, _slope(later, log_rate)))
-    return min(tried)[1:]
+    without = tried[0][0]
+    best = min(tried)
+    return (best if best[0] < (1 - WORTHWHILE) * without else tried[0])[1:]
 
 
 def _log_loss(data: StageData, log_rate: Floats) -> float:

@@ -173,6 +173,8 @@ def set_champion(home: Path, version: str) -> None:
 
 def versions(home: Path) -> list[Version]:
     """Registered versions, newest first; none where nothing was trained yet."""
+    if TRACKING not in os.environ and not (home / "mlflow" / "mlflow.db").exists():
+        return []
     with _mlflow(home) as mlflow:
         from datetime import UTC, datetime
 

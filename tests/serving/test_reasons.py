@@ -65,6 +65,14 @@ def test_effects_add_up_to_the_log_of_value_over_cost(asked, goal):
     assert np.std(sums) > 0.1
 
 
+def test_a_launch_is_explained_by_both_of_its_parts(asked):
+    """The log of a sum is only about additive; the effects must still follow the log of value over cost closely."""
+    answer, scores, picks, _ = asked("launch")
+    log_return = np.log(np.maximum(scores.value, 1e-300)) - np.log(np.maximum(scores.cost, 1.0))
+    sums = np.array([sum(reason.effect for reason in pick.reasons) for pick in answer.picks])
+    assert np.corrcoef(sums, log_return[picks])[0, 1] > 0.9
+
+
 def test_effects_add_up_when_the_data_give_the_value(world, asked):
     model = replace(
         world.model,
@@ -142,7 +150,9 @@ def test_one_feature_moves_only_its_own_factor(world):
     flat = np.zeros(4)
     # trees share an effect out between features that interact
     stages = {name: replace(stage, trees=None, weight=0.0) for name, stage in world.model.stages.items()}
-    reasons = explain(replace(world.model, stages=stages), "engagement", x, Factors(flat, flat, flat), np.array([0, 2]))
+    reasons = explain(
+        replace(world.model, stages=stages), "engagement", x, Factors(flat, flat, flat, 0.0), np.array([0, 2])
+    )
     first, second = ({reason.factor: reason.effect for reason in one} for one in reasons)
     assert {factor for factor in first if first[factor] != second[factor]} == {FEATURES[column].family.value}
 
@@ -151,9 +161,9 @@ def test_a_factor_of_the_formula_moves_its_own_factor(world):
     x = np.repeat(world.data.x[:1], 4, axis=0)
     flat, step = np.zeros(4), np.array([0.0, 0.0, 1.0, 1.0])
     for factors, name, sign in (
-        (Factors(step, flat, flat), "cost", -1),
-        (Factors(flat, step, flat), "geography", 1),
-        (Factors(flat, flat, step), "engagement", 1),
+        (Factors(step, flat, flat, 1.0), "cost", -1),
+        (Factors(flat, step, flat, 1.0), "geography", 1),
+        (Factors(flat, flat, step, 1.0), "engagement", 1),
     ):
         (reasons,) = explain(world.model, "conversion", x, factors, np.array([2]))
         effects = {reason.factor: reason.effect for reason in reasons}
@@ -164,6 +174,6 @@ def test_a_factor_of_the_formula_moves_its_own_factor(world):
 def test_nothing_known_of_a_creator_still_gives_sentences(world):
     x = np.full((3, len(NAMES)), np.nan, dtype=np.float32)
     flat = np.zeros(3)
-    for reasons in explain(world.model, "conversion", x, Factors(flat, flat, flat), np.arange(3)):
+    for reasons in explain(world.model, "conversion", x, Factors(flat, flat, flat, 0.0), np.arange(3)):
         assert [reason.effect for reason in reasons] == [0.0] * 7
         assert {reason.text for reason in reasons} == {f"{word} makes little difference." for word in WORDS.values()}
