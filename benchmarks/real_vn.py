@@ -24,9 +24,9 @@ from benchmarks.real_compare import (
     target_row,
 )  # fmt: skip
 from features.brief import Brief, parse_brief
+from features.build_market import build_market
 from features.check import load_checked
 from features.errors import DataError
-from features.market import build_market
 from features.record import Totals
 from features.settings import Settings, ValueSettings
 from features.tables import Tables

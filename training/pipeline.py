@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import money
+from features.build_market import build_market
 from features.check import Report, load_checked
 from features.errors import DataError
-from features.market import Market, build_market
+from features.market import Market
 from features.matrix import NAMES, schema_hash
 from features.settings import Settings, load_settings
 from features.tables import Tables

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from features.brief_columns import encode_briefs
+from features.build_market import build_market
 from features.check import Report, load_checked
 from features.context import brief_context
-from features.market import Market, build_market
+from features.market import Market
 from features.matrix import brief_matrix, creator_state
 from features.money import in_base_currency
 from features.reading import typed

@@ -8,9 +8,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features.brief_columns import encode_briefs
+from features.build_market import build_market
 from features.context import placement_context
 from features.declare import Family
-from features.market import build_market
 from features.matrix import FEATURES, NAMES, STATIC, creator_state, fill, matrix, placement_matrix, schema_hash
 from features.money import in_base_currency
 from features.reading import read_folder

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 from threadpoolctl import threadpool_limits
 
+from features.build_market import build_market
 from features.context import CreatorState
-from features.market import Market, build_market
+from features.market import Market
 from features.money import in_base_currency
 from features.reading import typed
 from features.settings import Settings

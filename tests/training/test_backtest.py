@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from threadpoolctl import threadpool_limits
 
+from features.build_market import build_market
 from features.declare import Context
-from features.market import build_market
 from features.money import in_base_currency
 from features.reading import typed
 from features.settings import Settings

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from threadpoolctl import threadpool_limits
 
+from features.build_market import build_market
 from features.errors import DataError
-from features.market import build_market
 from features.matrix import NAMES
 from features.money import in_base_currency
 from features.reading import typed

@@ -9,8 +9,8 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from features.brief import parse_brief
+from features.build_market import build_market
 from features.errors import DataError
-from features.market import build_market
 from features.money import in_base_currency
 from features.reading import typed
 from features.settings import Settings
