@@ -17,7 +17,7 @@ from serving.model import Model
 from serving.ranking import score
 from serving.stage import Floats, Matrix
 from training.baselines import RuleData, rule_predictions
-from training.funnel_fit import Labels, fit_model, labels
+from training.funnel_fit import Labels, TooLittle, fit_model, labels
 from training.intervals import MIN_ROWS as MIN_INTERVAL_ROWS
 from training.intervals import coverage, fit_intervals
 from training.metrics import Metrics, bootstrap, judge, tweedie
@@ -94,7 +94,10 @@ def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | Non
     """Fit on what had settled when the window opened, and judge on the window; None where nothing can be judged."""
     if len(split.train) == 0 or len(split.test) == 0:
         return None
-    model = fit_model(data.market, data.x[split.train], data.labels.part(split.train), options)
+    try:
+        model = fit_model(data.market, data.x[split.train], data.labels.part(split.train), options)
+    except TooLittle:
+        return None
     for target in TARGETS:
         predicted = predict(data, model, split.test, target)
         actual = outcome(data, target)

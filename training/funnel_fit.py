@@ -31,6 +31,10 @@ FEE_BLIND = tuple(i for i, f in enumerate(FEATURES) if f.family is Family.COST o
 BLIND = {"delivery": TARGETED, "impressions": TARGETED, "engagements": TARGETED, "fee": (*TARGETED, *FEE_BLIND)}
 
 
+class TooLittle(DataError):
+    """No outcome has enough rows to learn from."""
+
+
 @dataclass(frozen=True)
 class Labels:
     """Outcomes of the rows of a matrix, NaN where unknown or not delivered; `one` is 1."""
@@ -70,7 +74,7 @@ def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> 
         options: size of the trees.
 
     Raises:
-        DataError: no outcome at all has enough rows.
+        TooLittle: no outcome at all has enough rows.
     """
     order = in_time_order(known.day)
     x, known = x[order], known.part(order)
@@ -85,7 +89,7 @@ def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> 
             rows = _rows(quantity, exposure, known)
             stages[quantity] = _fit(quantity, exposure, rows, x, design, known, options)
     if not set(stages) - {"delivery"}:
-        raise DataError(
+        raise TooLittle(
             f"too few settled outcomes to learn from: at least {MIN_ROWS} placements settled before the as-of day must "
             "know their impressions, engagements, revenue or value"
         )

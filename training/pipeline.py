@@ -26,7 +26,7 @@ from serving.release import load_release, read_release_file
 from training import publish, tracking
 from training.backtest import Backtest, Dataset, backtest, build_dataset, outcome, predict
 from training.card import model_card
-from training.funnel_fit import fit_model
+from training.funnel_fit import TooLittle, fit_model
 from training.gate import Verdict, judge_promotion
 from training.intervals import MIN_ROWS, fit_intervals
 from training.run_record import run_record
@@ -178,10 +178,14 @@ def _with_intervals(
     for fold in range(FOLDS):
         held = valued[campaign[valued] % FOLDS == fold]
         rest = rows[campaign[rows] % FOLDS != fold]
-        if len(held) and len(rest):
+        if len(held) == 0 or len(rest) == 0:
+            continue
+        try:
             fitted = fit_model(data.market, data.x[rest], data.labels.part(rest), options)
-            predicted = predict(data, fitted, held, "value")
-            found.append((held[np.isfinite(predicted)], predicted[np.isfinite(predicted)]))
+        except TooLittle:
+            continue
+        predicted = predict(data, fitted, held, "value")
+        found.append((held[np.isfinite(predicted)], predicted[np.isfinite(predicted)]))
     held = np.concatenate([part[0] for part in found]) if found else valued[:0]
     if len(held) < MIN_ROWS:
         # nothing to measure an interval on: as wide as one placement usually is (80 % spans 20 x)
