@@ -169,7 +169,10 @@ def _creators(frame: pl.DataFrame, words: Vocabularies) -> Creators:
 def _campaign_rows(campaigns: pl.DataFrame) -> list[dict[str, object]]:
     rows = campaigns.to_dicts()
     for row in rows:
-        row["target_countries"] = {entry["code"]: entry["weight"] for entry in row["target_countries"] or ()}
+        weights: dict[str, float] = {}
+        for entry in row["target_countries"] or ():
+            weights[entry["code"]] = weights.get(entry["code"], 0.0) + entry["weight"]
+        row["target_countries"] = weights
     return rows
 
 

@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from features.check_cells import cell_findings
-from features.check_market import commission_only_rate, market_findings
+from features.check_market import commission_only_rate, market_findings, missing
 from features.check_rows import date_range, row_findings
 from features.contract import TABLES
 from features.findings import Finding
@@ -31,12 +31,14 @@ class Report:
         rows: rows by table.
         dates: first and last day by table, where rows are dated.
         base_currency: the currency that money is converted to.
+        missing: what the data lack that decides what they can answer.
     """
 
     findings: tuple[Finding, ...]
     rows: dict[str, int]
     dates: dict[str, tuple[date, date]]
     base_currency: str
+    missing: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -73,6 +75,7 @@ def check(tables: Tables, findings_from_reading: Sequence[Finding], settings: Se
         rows={name: frame.height for name, frame in tables.by_name().items()},
         dates={name: days for name, days in ranges.items() if days is not None},
         base_currency=base_currency(tables, settings),
+        missing=missing(tables),
     )
 
 
@@ -102,6 +105,9 @@ def render(report: Report) -> RenderableType:
             parts.append(Text(f"\n{title} ({len(findings)})"))
             # Text, not markup: ids and values may hold square brackets.
             parts += [Text(f"- {finding}") for finding in findings]
+    if report.missing:
+        parts.append(Text("\nMissing"))
+        parts += [Text(f"- {line}") for line in report.missing]
     parts.append(Text(f"\n{_verdict(report)}"))
     return Group(*parts)
 

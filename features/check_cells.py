@@ -12,6 +12,8 @@ from features.tables import Tables
 # What people write for a currency where the code is another.
 _CURRENCY_HINTS = {"RMB": "CNY", "YUAN": "CNY", "NTD": "TWD", "VNĐ": "VND", "DONG": "VND", "UKP": "GBP"}
 
+LARGEST = 1e12  # of any count or amount: beyond it sums would not be exact
+
 
 def cell_findings(tables: Tables) -> list[Finding]:
     """Values out of range, unknown choices and codes, in every table."""
@@ -28,7 +30,21 @@ def cell_findings(tables: Tables) -> list[Finding]:
                 findings += _choices(place, column, frame[name], labels)
             if column.kind.codes is not None:
                 findings += _codes(place, name, column.kind.codes, frame[name], labels)
-    return findings + _audience_countries(tables)
+    return findings + _unsplit_lists(tables) + _audience_countries(tables)
+
+
+def _unsplit_lists(tables: Tables) -> list[Finding]:
+    """List elements that look like several: exported with another separator."""
+    found = []
+    for table, column in (("creators", "niches"), ("campaigns", "niches")):
+        frame = tables.by_name()[table]
+        odd = frame[column].list.eval(pl.element().str.contains("[,;，、；]")).list.any().fill_null(value=False)
+        if odd.any():
+            message = (
+                f"lists are separated by |, and {quoted(frame[column].filter(odd).list.join('|'))} is read as one."
+            )
+            found.append(warning(table, column, message, int(odd.sum()), first_ids(frame[frame.columns[0]], odd)))
+    return found
 
 
 def out_of_range(table: str, column: Column, values: pl.Series, labels: pl.Series) -> list[Finding]:
@@ -41,6 +57,11 @@ def out_of_range(table: str, column: Column, values: pl.Series, labels: pl.Serie
     creators.sponsored_share: looks like percent: divide by 100, a fraction 0-1 belongs here. (2 rows: a, b)
     """
     found = []
+    if column.low is not None and column.high is None:
+        huge = values > LARGEST
+        if huge.any():
+            message = f"is implausibly large: {quoted(values.filter(huge))}. Mend the values or leave them empty."
+            found.append(error(table, column.name, message, int(huge.sum()), first_ids(labels, huge)))
     if column.low is not None:
         low = (values <= column.low) if column.low_open else (values < column.low)
         if low.any():

@@ -9,6 +9,13 @@ from features.tables import Tables
 
 SALES_GOALS = ("conversion", "launch", "local")
 _ENOUGH = 30
+ENOUGH_TO_LEARN = 50
+# outcome -> the goals that need it
+_NEEDED = {
+    "impressions": "awareness and launch",
+    "engagements": "engagement",
+    "revenue": "conversion, launch and local",
+}
 _SUM_TOLERANCE = 0.02
 
 
@@ -165,3 +172,31 @@ def double_orders(tables: Tables) -> list[Finding]:
         return []
     message = "the same post has the same revenue in two campaigns: is one order counted twice? Keep it in one."
     return [warning("placements", "revenue", message, len(shared), first_ids(shared, shared.is_not_null()))]
+
+
+def missing(tables: Tables) -> tuple[str, ...]:
+    """What the data lack that decides what they can answer, in words.
+
+    >>> from features.settings import Settings
+    >>> from features.tables import build
+    >>> missing(build({}, Settings()))
+    ()
+    """
+    placements = tables.placements
+    if placements.height == 0:
+        return ()
+    lacking = []
+    if placements["fee"].is_null().all():
+        lacking.append("no fee is known: ROI cannot be computed, only value and quantities ranked")
+    if placements["value"].is_null().all():
+        for column, goals in _NEEDED.items():
+            if placements[column].is_null().all():
+                lacking.append(f"no {column} known: goals {goals} cannot be answered")
+    known = placements.select(pl.any_horizontal(pl.col(*_NEEDED, "clicks", "conversions", "value").is_not_null()))
+    useful = int(known.to_series().sum())
+    if useful < ENOUGH_TO_LEARN:
+        lacking.append(
+            f"{useful} placements know an outcome: {ENOUGH_TO_LEARN} settled ones are needed to learn from, "
+            "and as many later ones to judge a model by"
+        )
+    return tuple(lacking)

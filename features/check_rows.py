@@ -78,6 +78,13 @@ def settled_early(tables: Tables) -> list[Finding]:
 def rates(tables: Tables, settings: Settings) -> list[Finding]:
     """Money without a rate. Codes that are no currency are named by the code check alone."""
     base = base_currency(tables, settings)
+    own = tables.fx.filter((pl.col("currency") == base) & ((pl.col("rate") - 1.0).abs() > 1e-6))
+    if own.height:
+        message = (
+            f"gives {own['rate'][0]:g} for one {base}, the base currency: these are units of another currency. Convert "
+            f"the table to {base}, or set base_currency in config.toml of the home to the currency it is in."
+        )
+        return [error("fx", "rate", message, own.height, tuple(own["date"].dt.date().cast(pl.String).head(5)))]
     return [
         error(gap.table, _currency_column(gap.table), gap.message(base, settings), gap.count, gap.ids)
         for gap in missing_rates(tables, settings)

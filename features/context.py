@@ -18,7 +18,7 @@ from features.value import GOALS
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-PAID = float(PRICE_SOURCES.index("paid"))
+PAID, ESTIMATED = float(PRICE_SOURCES.index("paid")), float(PRICE_SOURCES.index("estimated"))
 
 # what definitions of scope `pair` may read of a creator; the catalogue keeps just this
 PAIR_PROFILE = (
@@ -180,22 +180,24 @@ def _brief_entities(
 def _price(
     market: Market, creator: Ints, day: Ints, profile: Mapping[str, Floats], own: Totals
 ) -> tuple[Floats, Floats]:
-    """The price known beforehand: a quote, else the mean over priced deliverables, else the mean of own past fees."""
+    """The price known beforehand: the newest one of the profile, else the mean of own past fees, else a mean.
+
+    Where only deliverables are priced, their geometric mean stands for an unnamed one: an estimate, nobody's quote.
+    """
     price, source = profile["price"], profile["price_source"]
-    by_deliverable, sources = deliverable_prices(market, creator, day)
+    paid = np.where(own["fees"] > 0, np.exp(own["log_fee"] / np.maximum(own["fees"], 1.0)), np.nan)
+    source = np.where(np.isnan(price) & ~np.isnan(paid), PAID, source)
+    price = np.where(np.isnan(price), paid, price)
+    by_deliverable, _ = deliverable_prices(market, creator, day)
     if by_deliverable.shape[1]:
         priced = by_deliverable > 0
         logs = np.where(priced, np.log(np.where(priced, by_deliverable, 1.0)), 0.0)
         mean = np.exp(logs.sum(axis=1) / np.maximum(priced.sum(axis=1), 1))
         free = (by_deliverable == 0).any(axis=1)
         mean = np.where(priced.any(axis=1), mean, np.where(free, 0.0, np.nan))
-        # a mean is no surer than the least sure of what went into it
-        least_sure = np.where(priced, sources, 0.0).max(axis=1)
-        source = np.where(np.isnan(price) & ~np.isnan(mean), least_sure, source)
+        source = np.where(np.isnan(price) & ~np.isnan(mean), ESTIMATED, source)
         price = np.where(np.isnan(price), mean, price)
-    paid = np.where(own["fees"] > 0, np.exp(own["log_fee"] / np.maximum(own["fees"], 1.0)), np.nan)
-    source = np.where(np.isnan(price) & ~np.isnan(paid), PAID, source)
-    return np.where(np.isnan(price), paid, price), source
+    return price, source
 
 
 def _home_share(audience: Lists, home: Ints) -> Floats:

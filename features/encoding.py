@@ -39,6 +39,16 @@ class Vocabulary:
         """Code of one text."""
         return -1 if text is None else self._index.get(text, -1)
 
+    def code_in_any_case(self, text: str | None) -> int:
+        """Code of a text, upper and lower case alike; -1 where there is none.
+
+        >>> Vocabulary(("Reel", "video")).code_in_any_case("reel")
+        0
+        """
+        if text is None or text in self._index:
+            return self.code(text)
+        return next((self._index[value] for value in self.values if value.casefold() == text.casefold()), -1)
+
     def codes(self, texts: pl.Series) -> Ints:
         """Codes of a column, shape (n,).
 

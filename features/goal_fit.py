@@ -56,7 +56,6 @@ FEATURES = (
     _feature("platform_in_brief", _on_platform, "platform is in the brief", "yes_no"),
     _feature("is_new_product", lambda c: c.number("is_new_product"), "new product", "yes_no"),
     _feature("log_product_price", lambda c: log_positive(c.number("product_price")), "product price", "exp"),
-    _feature("product_margin", lambda c: c.number("product_margin"), "product margin", "percent"),
     _feature("log_budget", lambda c: log_positive(c.number("budget")), "budget", "exp"),
     _feature("season_sin", lambda c: c.number("season_sin"), "season"),
     _feature("season_cos", lambda c: c.number("season_cos"), "season"),

@@ -22,8 +22,8 @@ Ints = NDArray[np.int64]
 HALF_LIFE = 3  # readings; noise of about .3 in logs a reading against slow change
 GROWTH_DAYS = 90
 
-LEVELS = ("follower_count", "following_count", "content_count", "posts_per_week", "last_post_day")
-SMOOTHED_LOGS = ("median_views", "avg_likes", "avg_comments", "avg_shares", "avg_saves", "price")
+LEVELS = ("follower_count", "following_count", "content_count", "posts_per_week", "last_post_day", "price")
+SMOOTHED_LOGS = ("median_views", "avg_likes", "avg_comments", "avg_shares", "avg_saves")
 SMOOTHED = ("sponsored_share", "engagement_rate_sponsored", "audience_credibility", "content_polish")
 PRICE_SOURCES = ("quoted", "paid", "estimated")
 

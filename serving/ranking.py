@@ -50,7 +50,7 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
     model, catalogue = release.model, release.catalogue
     _check(release, brief)
     briefs = encode_briefs([_with_start(brief, release)], catalogue.words, catalogue.cpm_factors)
-    deliverable = catalogue.words.deliverable.code(brief.deliverable)
+    deliverable = catalogue.words.deliverable.code_in_any_case(brief.deliverable)
     context = brief_context(catalogue.state, briefs, deliverable, catalogue.words, len(catalogue.tier_names))
     x = brief_matrix(catalogue.state, context)
     fee, source = _fees(release, x, deliverable)
@@ -105,7 +105,11 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
         feature_schema=schema_hash(),
         data_as_of=release.data_as_of,
         currency=model.basis.currency,
-        value_basis=value_basis(model, brief.goal),
+        value_basis={
+            **value_basis(model, brief.goal),
+            "margin": model.basis.unknown_margin if brief.product_margin is None else brief.product_margin,
+            "target_countries": brief.target_countries,
+        },
         considered=len(x),
         filtered_out=removed,
         picks=tuple(answered),
@@ -180,6 +184,14 @@ def _check(release: Release, brief: Brief) -> None:
         raise DataError(
             f"rank_by: the training data held too few {brief.rank_by} to predict them; choose another order",
             field="rank_by",
+        )
+    words = release.catalogue.words.deliverable
+    priced_apart = release.catalogue.state.deliverable_prices.shape[1] > 0
+    if brief.deliverable is not None and priced_apart and words.code_in_any_case(brief.deliverable) < 0:
+        raise DataError(
+            f"deliverable: {brief.deliverable} is not in the data, where deliverables are priced apart; "
+            f"known are {', '.join(words.values[:10])}",
+            field="deliverable",
         )
     no_cost = model.fee is None and model.typical_fee is None and model.commission_rate is None
     if brief.rank_by in ("roi", "profit") and no_cost and np.isnan(release.catalogue.state.profile["price"]).all():

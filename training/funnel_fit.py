@@ -91,7 +91,7 @@ def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> 
     if not set(stages) - {"delivery"}:
         raise TooLittle(
             f"too few settled outcomes to learn from: at least {MIN_ROWS} placements settled before the as-of day must "
-            "know their impressions, engagements, revenue or value"
+            "know their impressions, engagements, revenue or value, and some of it must be above 0 and delivered"
         )
     fees = known.fee[~np.isnan(known.fee)]
     model = Model(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.backtest import MODEL, Backtest
+from training.backtest import MIN_JUDGED, MODEL, Backtest
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,16 @@ class Verdict:
         return "\n".join([f"{'PROMOTE' if self.promote else 'DO NOT PROMOTE'}", *(f"- {line}" for line in self.lines)])
 
 
-def judge_promotion(checks_passed: bool, result: Backtest | None) -> Verdict:
-    """Promote where the data checks pass and the backtest deviance is below that of the best simple rule."""
+def judge_promotion(checks_passed: bool, result: Backtest | None, rows: tuple[int, int] = (0, 0)) -> Verdict:
+    """Promote where the data checks pass and the backtest deviance is below that of the best simple rule.
+
+    `rows` are the placements settled before the window and inside it, to say why nothing was judged.
+    """
     lines = [f"data checks {'passed' if checks_passed else 'failed'}"]
     if result is None:
         lines.append(
-            "nothing could be backtested: too few settled placements before and after a split in time; "
-            "promote by hand if you accept that (`influencer-roi promote VERSION`)"
+            f"nothing could be backtested: of {rows[0]} placements settled before the window and {rows[1]} inside it "
+            f"too few know an outcome (at least {MIN_JUDGED} of each are needed); promote by hand if you accept that"
         )
         return Verdict(False, tuple(lines))
     model, rule = result.metrics[MODEL], result.metrics[result.best_rule]

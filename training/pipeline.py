@@ -119,7 +119,7 @@ def train(
     model = _with_intervals(
         fit_model(market, data.x[rows], data.labels.part(rows), options), data, rows, result, options
     )
-    verdict = judge_promotion(loaded.report.ok, result)
+    verdict = judge_promotion(loaded.report.ok, result, (len(split.train), len(split.test)))
     say("building the catalogue")
     catalogue_tag = publish.store_catalogue(home, build_catalogue(market, loaded.as_of, settings))
     card = model_card(model, market, loaded.report, folder, loaded.as_of, rows, result, verdict)

@@ -30,9 +30,11 @@ def rank_file(path: Path, home: Path) -> tuple[list[RankAnswer], pl.DataFrame]:
     briefs = read_briefs(path)
     release = load_release(home)
     answers = []
+    given = {brief.brief_id for brief in briefs}
     for number, brief in enumerate(briefs, start=1):
-        # a brief without an id is known by its place in the file
-        named = brief if brief.brief_id else brief.model_copy(update={"brief_id": str(number)})
+        # a brief without an id is known by its place in the file, unless another is called so
+        name = str(number) if str(number) not in given else f"number {number} of the file"
+        named = brief if brief.brief_id else brief.model_copy(update={"brief_id": name})
         try:
             answers.append(rank(release, named, request_id=f"brief-{number}"))
         except DataError as error:
@@ -56,7 +58,7 @@ def read_briefs(path: Path) -> list[Brief]:
         raise DataError(f"{path.name} is not UTF-8: save it as UTF-8") from None
     if path.suffix == ".json":
         return [_parsed(path, text, None)]
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not lines:
         raise DataError(f"{path.name} holds no brief: write one JSON object a line")
     return [_parsed(path, line, number) for number, line in lines]
@@ -96,7 +98,7 @@ def readable(answer: RankAnswer) -> RenderableType:
     for pick in answer.picks:
         table.add_row(
             str(pick.rank),
-            pick.username or pick.creator_id,
+            f"{pick.username} ({pick.creator_id})" if pick.username else pick.creator_id,
             pick.platform,
             pick.tier,
             f"{_amount(pick.fee)} ({pick.fee_source})",
@@ -140,4 +142,4 @@ def _amount(value: float | None) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"
+    return "-" if value is None else f"{round(value, 2) + 0.0:+.2f}"

@@ -4,6 +4,7 @@ The store is the home's own (`mlflow/mlflow.db`, artifacts beside it) unless MLF
 MLflow is imported on first use: it is slow, and only training needs it.
 """
 
+import fcntl
 import logging
 import os
 import warnings
@@ -84,16 +85,27 @@ def _mlflow(home: Path) -> Iterator[Any]:
         (home / "mlflow").mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
-            _ensure_experiment(mlflow, home, local=given is None)
+            with _one_at_a_time(home):
+                _ensure_experiment(mlflow, home, local=given is None)
             yield mlflow
-        except (mlflow.exceptions.MlflowException, OSError) as error:
+        except (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
             first = str(error).splitlines()[0][:300]
             raise DataError(f"MLflow at {uri} failed: {first}. Check that it is reachable, then run again") from error
         finally:
             # MLflow writes the address into the environment, where it would pass for the user's own choice
             if given is None:
                 os.environ.pop(TRACKING, None)
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Let one process of this home create or migrate the store; two at once would trip over each other's tables."""
+    with (home / "mlflow" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _ensure_experiment(mlflow: Any, home: Path, *, local: bool) -> None:

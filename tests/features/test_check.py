@@ -101,3 +101,18 @@ def test_real_data(name, base, words):
     said = "\n".join(map(str, report.warnings))
     assert [word for word in words if word not in said] == []
     assert bool(report.warnings) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("placements", "words"),
+    [
+        ("placement_id,campaign_id,creator_id,fee,impressions,revenue\np,k1,c1,,5,6\n", "no fee is known"),
+        ("placement_id,campaign_id,creator_id,fee,revenue\np,k1,c1,1,6\n", "no impressions known: goals awareness"),
+        ("placement_id,campaign_id,creator_id,fee,impressions\np,k1,c1,1,6\n", "no revenue known: goals conversion"),
+        ("placement_id,campaign_id,creator_id,fee,impressions\np,k1,c1,1,6\n", "1 placements know an outcome: 50"),
+    ],
+)
+def test_what_is_missing_is_said_without_a_warning(checked, placements, words):
+    report = checked({"placements.csv": placements})
+    assert any(words in line for line in report.missing), report.missing
+    assert not any(words in str(finding) for finding in report.findings)

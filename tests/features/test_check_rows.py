@@ -17,8 +17,34 @@ def sales(rows, fee, *, day="2025-01-02"):
     return PLACEMENTS + "".join(lines)
 
 
+DAYS = "date,currency,rate\n2025-01-01,EUR,1\n2025-01-01,USD,0.92\n"
+
 # What a sound folder becomes; severity; table; column; count; words of the message and ids.
 ROWS = [
+    (
+        {"fx.csv": DAYS},
+        "error",
+        "fx",
+        "rate",
+        1,
+        ["0.92 for one USD, the base currency", "base_currency", "config.toml"],
+    ),
+    (
+        {"creators.csv": 'creator_id,platform,niches\nc1,x,"美妆,护肤"\nc2,x,a|b\n'},
+        "warning",
+        "creators",
+        "niches",
+        1,
+        ["separated by |", "美妆,护肤"],
+    ),
+    (
+        {"placements.csv": PLACEMENTS + "p1,k1,c1,,,1,1e300,,\np2,k2,c2,,,1,5,,\n"},
+        "error",
+        "placements",
+        "impressions",
+        1,
+        ["implausibly large", "p1"],
+    ),
     (
         {"creators.csv": TWO_CREATORS + "c1,youtube\n"},
         "error",

@@ -174,9 +174,9 @@ def price(frames, when):
 
 
 def deliverable_price(frames, when):
-    """A price of a deliverable counts where there is neither a fee nor a quote."""
+    """A price of a deliverable counts where there is neither a fee, nor a quote, nor a fee paid before."""
     frames = {**frames, "creator_snapshots": frames["creator_snapshots"].drop("price", "price_source")}
-    unknown = pl.when(pl.col("placement_id") == "mine").then(None).otherwise("fee").alias("fee")
+    unknown = pl.lit(None, dtype=pl.Float64).alias("fee")
     frames["placements"] = frames["placements"].with_columns(unknown)
     return add(frames, "creator_prices", when, deliverable="reel", price=4_321.0)
 
@@ -254,7 +254,7 @@ BY_HAND = {
     "content_polish": 0.3, "log_posts_per_week": np.log(4), "sponsored_share": 0.2, "log_content_count": np.log(100),
     "is_verified": 1.0,
     "goal_is_conversion": 1.0, "goal_is_awareness": 0.0, "platform_in_brief": 1.0, "is_new_product": 0.0,
-    "log_product_price": np.log(25), "product_margin": 0.4, "log_budget": np.log(10_000),
+    "log_product_price": np.log(25), "log_budget": np.log(10_000),
     "creator_placements": np.log(2), "person_placements": np.log(2),
     "creator_mean_views": np.log(10_001), "creator_average_views": np.log(10_001),
     "creator_views": (np.log(10_001) - (np.log(10_001) + np.log(40_001)) / 2) / 3,

@@ -10,7 +10,8 @@ from features.profile import GROWTH_DAYS, HALF_LIFE, LEVELS, SMOOTHED, SMOOTHED_
 EPOCH = date(1970, 1, 1)
 START = datetime(2026, 1, 1)
 FIRST = (START.date() - EPOCH).days
-NUMBERS = ("follower_count", "following_count", "content_count", "posts_per_week", *SMOOTHED_LOGS, *SMOOTHED)
+LAST = ("follower_count", "following_count", "content_count", "posts_per_week", "price")
+NUMBERS = (*LAST, *SMOOTHED_LOGS, *SMOOTHED)
 CREATORS = [f"c{i}" for i in range(6)]
 
 
@@ -47,8 +48,8 @@ def slow_profile(readings, creator, day):
     def rank(entry):
         known_day, taken, row = entry
         post = row["last_post_at"]
-        numbers = [row[name] for name in ("follower_count", "following_count", "content_count", "posts_per_week")]
-        numbers += [None if post is None else (post.date() - EPOCH).days]
+        numbers = [row[name] for name in LAST[:4]]
+        numbers += [None if post is None else (post.date() - EPOCH).days, row["price"]]
         numbers += [row[name] for name in (*SMOOTHED_LOGS, *SMOOTHED)]
         return known_day, taken, [(n is not None, n or 0) for n in numbers]
 
@@ -58,7 +59,7 @@ def slow_profile(readings, creator, day):
             kept.append(row)
             newest = taken
     out = {}
-    for name in NUMBERS[:4]:
+    for name in LAST:
         out[name] = next((row[name] for row in reversed(kept) if row[name] is not None), math.nan)
     for name in (*SMOOTHED_LOGS, *SMOOTHED):
         values = [row[name] for row in kept if row[name] is not None]
@@ -106,7 +107,7 @@ def test_profile_equals_a_slow_loop(encode, seed):
 
 
 def test_levels_are_what_the_loop_covers():
-    assert set(LEVELS) - {"last_post_day"} == set(NUMBERS[:4])
+    assert set(LEVELS) - {"last_post_day"} == set(LAST)
 
 
 def test_a_reading_that_arrives_late_says_nothing_of_the_present(encode):

@@ -204,6 +204,7 @@ def test_fifty_megabytes_are_a_413(client):
         ("GET", "/nowhere", 404, "POST /v1/rank"),
         ("POST", "/v1", 404, "POST /v1/rank"),
         ("GET", "/v1/models", 404, "GET /v1/model"),
+        ("POST", "/v1/rank/", 404, "POST /v1/rank"),
         ("GET", "/v1/rank", 405, "use POST"),
         ("DELETE", "/v1/rank", 405, "use POST"),
         ("POST", "/v1/model", 405, "GET"),

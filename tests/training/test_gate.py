@@ -25,7 +25,7 @@ def result(model, *rules, target="value", missing=None):
         (True, result(1.3, 1.5, 1.2), False, ["1.3000, not below 1.2000", "gain -0.1000"]),
         (True, result(1.2, 1.2), False, ["not below"]),
         (False, result(1.0, 1.5), False, ["checks failed", "1.0000, below 1.5000"]),
-        (True, None, False, ["nothing could be backtested", "influencer-roi promote VERSION"]),
+        (True, None, False, ["nothing could be backtested", "at least 50 of each", "promote by hand"]),
         (False, None, False, ["checks failed", "nothing could be backtested"]),
         (True, result(1.0, 1.5, target="impressions", missing="no sale was known"), True,
          ["deviance of impressions", "no sale was known; the verdict rests on impressions alone"]),

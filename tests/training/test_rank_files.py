@@ -181,7 +181,7 @@ def test_a_readable_answer_shows_picks_reasons_and_basis(write, home):
     brief = {**BRIEF, "brief_id": "spring", "filters": {"tiers": ["nano", "micro"]}}
     (answer,), _ = rank_file(write("b.json", brief), home)
     out = StringIO()
-    Console(file=out, width=250).print(readable(answer))
+    Console(file=out, width=400).print(readable(answer))
     text = out.getvalue()
     assert "Brief spring: 4 picks of 80 creators, goal conversion, amounts in USD" in text
     assert "SYNTHETIC DATA" in text
@@ -190,3 +190,12 @@ def test_a_readable_answer_shows_picks_reasons_and_basis(write, home):
         assert f"{pick.roi:+.2f}" in text
         assert (pick.username or pick.creator_id) in text
         assert pick.reasons[0].text in " ".join(text.split())
+
+
+def test_an_unnamed_brief_never_takes_the_name_of_another(tmp_path, home):
+    lines = ['{"goal": "conversion", "budget": 500, "brief_id": "2"}', '{"goal": "conversion", "budget": 500}']
+    (tmp_path / "b.jsonl").write_text(
+        "\n".join(lines).replace("500}", '500, "brand_id": "a\u2028b"}'), encoding="utf-8"
+    )
+    answers, table = rank_file(tmp_path / "b.jsonl", home)
+    assert len({answer.brief_id for answer in answers}) == table["brief_id"].n_unique() == 2
