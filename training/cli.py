@@ -1,7 +1,9 @@
 """The command line, `influencer-roi`: every command of the data contract that works."""
 
 import os
+import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -60,20 +62,33 @@ class Format(StrEnum):
 
 
 @app.command()
-def sample(
+def sample(  # noqa: PLR0913, PLR0917 - its options
     folder: Annotated[Path, typer.Argument(help="folder to write the tables into", metavar="DIR")],
     creators: Annotated[int, typer.Option(help="number of accounts", min=1)] = 3000,
     placements: Annotated[int, typer.Option(help="number of placements", min=1)] = 8000,
     snapshots: Annotated[int, typer.Option(help="months of dated profiles", min=1)] = 12,
     seed: Annotated[int, typer.Option(help="of every draw", min=0)] = 0,
+    world: Annotated[str, typer.Option(metavar="NAME", help="which market; a wrong name lists them")] = "balanced",
+    truth: Annotated[bool, typer.Option("--truth", help="write the truth of held-out briefs into DIR/truth")] = False,
+    truth_briefs: Annotated[int, typer.Option(help="held-out briefs of --truth", min=1)] = 300,
+    truth_pool: Annotated[int, typer.Option(help="most candidates of each of them", min=1)] = 600,
     fmt: Annotated[Format, typer.Option("--format", help="file format")] = Format.CSV,
     home: Home = HOME,  # noqa: ARG001 - every command takes it
 ) -> None:
     """Write a SYNTHETIC market in the contract's tables, to try the program on."""
     from training.sample import write_sample
+    from training.sample_worlds import WORLDS
 
-    write_sample(folder, creators=creators, placements=placements, snapshots=snapshots, seed=seed, fmt=fmt.value)
+    if world not in WORLDS:
+        raise typer.BadParameter(f"{world} is none of {', '.join(WORLDS)}", param_hint="--world")
+    held_out = (truth_briefs, truth_pool) if truth else None
+    write_sample(
+        folder, creators=creators, placements=placements, snapshots=snapshots, seed=seed, fmt=fmt.value,
+        world=world, truth=held_out,
+    )  # fmt: skip
     typer.echo(f"Wrote a synthetic market of {creators} creators and {placements} placements to {folder}.")
+    if truth:
+        typer.echo(f"The truth of {truth_briefs} held-out briefs is in {folder / 'truth'}; no command learns from it.")
     typer.echo(f"Next: influencer-roi check {folder}, then influencer-roi train {folder}")
 
 
@@ -209,6 +224,7 @@ def serve(
     """Answer briefs over HTTP."""
     from serving.release import FILE, STORE
 
+    _require_free(host, port)
     if not (home / FILE).exists():
         typer.echo(f"No model is published in {home} yet: requests are answered 503 until `influencer-roi train DIR`.")
     address = f"http://{host}:{port}"
@@ -221,7 +237,8 @@ def serve(
     environment = {
         **os.environ,
         "INFLUENCER_ROI_HOME": str(home.resolve()),
-        "BENTOML_HOME": str((home / STORE).resolve()),
+        # BentoML makes folders there, also where the home is mounted read-only
+        "BENTOML_HOME": str((home / STORE).resolve()) if os.access(home, os.W_OK) else tempfile.mkdtemp(),
         "BENTOML_DO_NOT_TRACK": "True",
         # --api-workers is ignored beside the number that the service itself names
         "BENTOML_CONFIG_OPTIONS": f"{os.environ.get('BENTOML_CONFIG_OPTIONS', '')} "
@@ -242,6 +259,7 @@ def ui(
     """Open the MLflow UI on this home: runs, plots, registered versions."""
     from training import tracking
 
+    _require_free(host, port)
     tracking.prepare(home)
     typer.echo(f"MLflow UI on http://{host}:{port} (it can take a minute to answer)")
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -270,6 +288,16 @@ def _report_of_errors() -> Iterator[None]:
     except CheckFailed as error:
         _console(stderr=True).print(render(error.report))
         raise
+
+
+def _require_free(host: str, port: int) -> None:
+    """Refuse a port that cannot be listened on, before anything is announced."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise DataError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from error
 
 
 def _record_champion(home: Path, version: str) -> None:

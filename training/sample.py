@@ -1,26 +1,48 @@
 """A synthetic market in the contract's tables. Everything in it is invented: no creator, brand or number is real.
 
 It is there to try the program and to test it. Effects follow published findings where there are any (see
-`training.sample_world`), and the files show only what a team could know: no hidden truth.
+`training.sample_world` and `training.sample_worlds`), and the tables show only what a team could know: the hidden
+truth, where it is asked for, goes into a subfolder of its own (`training.sample_truth`).
 """
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import polars as pl
 
 from features.errors import DataError
-from training.sample_campaigns import campaigns_table, choose, make_campaigns
-from training.sample_creators import creators_table, make_creators
-from training.sample_fx import fx_table, make_rates
-from training.sample_outcomes import expected_rates, make_bookings, placements_table
-from training.sample_profiles import audience_table, overlap_table, snapshots_table
-from training.sample_world import MONTH_DAYS, World
+from training.sample_campaigns import campaigns_table
+from training.sample_creators import creators_table
+from training.sample_fx import fx_table
+from training.sample_held_out import make_truth
+from training.sample_hidden import TODAY, Hidden, make_hidden
+from training.sample_outcomes import expected_rates, placements_table
+from training.sample_profiles import audience_table, reading_dates, snapshots_table
+from training.sample_truth import FOLDER, write_truth
+from training.sample_world import World
+from training.sample_worlds import world_named
 
-TODAY = date(2026, 6, 30)
-_LEAST_MONTHS = 6  # of campaigns, however few snapshots there are
+TABLES = ("creators", "creator_snapshots", "creator_audience", "audience_overlap", "campaigns", "placements", "fx")
+
+
+def tables(hidden: Hidden) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The contract's tables with their names, one after the other: at a million creators each is large. Once only."""
+    creators, campaigns, bookings, rates = hidden.creators, hidden.campaigns, hidden.bookings, hidden.rates
+    streams = hidden.streams
+    rate = expected_rates(hidden.world, creators, campaigns, bookings, hidden.today)
+    placements, spent = placements_table(hidden.world, (creators, campaigns, bookings, rates), rate, streams[5])
+    yield "creators", creators_table(creators, streams[7])
+    readings = snapshots_table(hidden.world, creators, hidden.snapshots, rates, streams[6])
+    dates = reading_dates(readings)
+    yield "creator_snapshots", readings
+    del readings
+    yield "creator_audience", audience_table(creators, dates, streams[8])
+    yield "audience_overlap", hidden.overlap
+    yield "campaigns", campaigns_table(campaigns, spent, rates, streams[2])
+    yield "placements", placements
+    yield "fx", fx_table(rates)
 
 
 def make_market(
@@ -49,29 +71,10 @@ def make_market(
     >>> market["placements"].height, market["creators"].height
     (100, 50)
     """
-    for name, number in (("creators", creators), ("placements", placements), ("snapshots", snapshots)):
-        if number < 1:
-            raise DataError(f"{name} must be at least 1, not {number}.", field=name)
-    world = world or World()
-    months = max(snapshots, _LEAST_MONTHS)
-    # a stream of its own for each step: more placements do not change the creators
-    streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(10)]
-    rates = make_rates(today, int(months * MONTH_DAYS) + 14, streams[0])
-    hidden = make_creators(world, creators, months, streams[1])
-    campaigns = make_campaigns(world, hidden, placements, streams[2])
-    bookings = make_bookings(hidden, campaigns, choose(world, hidden, campaigns, streams[3]), streams[4])
-    rate = expected_rates(world, hidden, campaigns, bookings, (today - date(1970, 1, 1)).days)
-    table, spent = placements_table(world, (hidden, campaigns, bookings, rates), rate, streams[5])
-    readings = snapshots_table(world, hidden, snapshots, rates, streams[6])
-    return {
-        "creators": creators_table(hidden, streams[7]),
-        "creator_snapshots": readings,
-        "creator_audience": audience_table(hidden, readings, streams[8]),
-        "audience_overlap": overlap_table(hidden, streams[9]),
-        "campaigns": campaigns_table(campaigns, spent, rates, streams[2]),
-        "placements": table,
-        "fx": fx_table(rates),
-    }
+    hidden = make_hidden(
+        creators=creators, placements=placements, snapshots=snapshots, seed=seed, today=today, world=world
+    )
+    return dict(tables(hidden))
 
 
 def write_sample(
@@ -83,21 +86,43 @@ def write_sample(
     seed: int = 0,
     fmt: Literal["csv", "parquet"] = "csv",
     today: date = TODAY,
+    world: str = "balanced",
+    truth: tuple[int, int] | None = None,
 ) -> None:
     """Write a synthetic market into a folder, one file a table; earlier files of the same name are replaced.
 
+    Args:
+        folder: is made where it does not exist.
+        creators: see `make_market`, as for placements, snapshots, seed and today.
+        placements: number of placements.
+        snapshots: months of snapshots.
+        seed: of every draw.
+        fmt: format of the tables.
+        today: the last day on which anything is known.
+        world: a name of `training.sample_worlds.WORLDS`.
+        truth: how many held-out briefs, and the most candidates of each, to write the truth of; None: no truth.
+
     Raises:
-        DataError: see `make_market`; or the folder holds the same table in the other format.
+        DataError: see `make_market`; there is no such world; or the folder holds the same table in the other format,
+            or the truth of an earlier market while no new one is asked for.
     """
-    market = make_market(creators=creators, placements=placements, snapshots=snapshots, seed=seed, today=today)
+    chosen = world_named(world)
     other = "parquet" if fmt == "csv" else "csv"
-    twins = [f"{name}.{other}" for name in market if (folder / f"{name}.{other}").exists()]
+    twins = [f"{name}.{other}" for name in TABLES if (folder / f"{name}.{other}").exists()]
     if twins:
         raise DataError(f"{folder} already holds {', '.join(twins)}: choose an empty folder or remove them.")
+    if truth is None and (folder / FOLDER).exists():
+        raise DataError(f"{folder / FOLDER} holds the truth of an earlier market: remove it or ask for --truth.")
+    hidden = make_hidden(
+        creators=creators, placements=placements, snapshots=snapshots, seed=seed, today=today, world=chosen
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in market.items():
+    for name, table in tables(hidden):
         path = folder / f"{name}.{fmt}"
         if fmt == "csv":
             table.write_csv(path)
         else:
             table.write_parquet(path)
+        del table  # before the next one is made
+    if truth is not None:
+        write_truth(make_truth(hidden, world, briefs=truth[0], pool=truth[1]), folder / FOLDER)

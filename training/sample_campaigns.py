@@ -1,6 +1,6 @@
 """The synthetic market's campaigns, and which creators their managers booked: a biased choice with known chances."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -34,8 +34,17 @@ _BRANDS = 40
 _CERTAIN = ("CN", "SG", "DE")  # homes of the first brands, all paying in their own currency: no sample has only USD
 _PLACEMENTS = 18  # a campaign, on average
 _MOST = 96  # placements one campaign can have
-_GOAL_SHARES = (0.25, 0.2, 0.3, 0.15, 0.1)
 _CHUNK = 4096  # campaigns whose shortlists are weighed at once
+
+
+@dataclass(frozen=True)
+class Brands:
+    """Who the campaigns are for: home country, main niche, hidden quality and log price level (USD) of each brand."""
+
+    home: Ints
+    niche: Ints
+    quality: Floats
+    level: Floats
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Campaigns:
     is_new: Bools
     brand_quality: Floats
     size: Ints
+    brands: Brands
 
     def __len__(self) -> int:
         return len(self.brand)
@@ -73,8 +83,28 @@ def make_campaigns(world: World, creators: Creators, placements: int, rng: np.ra
     """Draw campaigns over the months the creators' state covers, with so many placements between them."""
     m = max(min(len(GOALS), placements), placements // _PLACEMENTS)
     brand = rng.integers(_BRANDS, size=m)
-    home, main, quality, level = _brands(world, rng)
-    goal = rng.choice(len(GOALS), size=m, p=_GOAL_SHARES)
+    brands = _brands(world, rng)
+    last = int(creators.months * MONTH_DAYS) - 1
+    campaigns = _of_brands(world, creators, brands, brand, (1, last), rng)
+    campaigns = replace(campaigns, start=-campaigns.start)
+    eligible = campaigns.platforms @ np.bincount(creators.platform, minlength=len(PLATFORM_NAMES))
+    return replace(campaigns, size=_sizes(np.minimum(eligible, _MOST), placements, rng))
+
+
+def coming_campaigns(
+    world: World, creators: Creators, brands: Brands, count: int, rng: np.random.Generator
+) -> Campaigns:
+    """Campaigns of the same brands that start in the 30 days after the market's last; nobody is booked, all pay USD."""
+    campaigns = _of_brands(world, creators, brands, rng.integers(_BRANDS, size=count), (1, 31), rng)
+    return replace(campaigns, currency=np.full(count, CURRENCIES.index("USD")))
+
+
+def _of_brands(
+    world: World, creators: Creators, brands: Brands, brand: Ints, days: tuple[int, int], rng: np.random.Generator
+) -> Campaigns:
+    """One campaign of each brand given, its `start` within the range of days, still without placements."""
+    m, home, main = len(brand), brands.home, brands.niche
+    goal = rng.choice(len(GOALS), size=m, p=world.goal_shares)
     goal[: len(GOALS)] = rng.permutation(len(GOALS))[: len(goal)]
     local = goal == GOALS.index("local")
     kinship = niche_affinity()[main[brand]] ** 2
@@ -82,28 +112,28 @@ def make_campaigns(world: World, creators: Creators, placements: int, rng: np.ra
     niches = np.zeros((m, len(NICHES)))
     niches[np.arange(m), main[brand]] += 0.6
     niches[np.arange(m), second] += 0.4
-    target = _targets(home[brand], local, rng)
+    target = _targets(world, home[brand], local, rng)
     platforms = _platforms(target, creators, rng)
     currency = np.array([CURRENCIES.index(c.currency) for c in COUNTRIES])[home[brand]]
     own = (np.arange(_BRANDS) < len(_CERTAIN)) | (rng.random(_BRANDS) < 0.3)
     own = own[brand] & np.isin(currency, [CURRENCIES.index(c) for c in ("EUR", "CNY", "SGD")])
     spoken = np.eye(len(LANGUAGES))[[LANGUAGES.index(c.language) for c in COUNTRIES]]
     is_launch = goal == GOALS.index("launch")
-    eligible = platforms @ np.bincount(creators.platform, minlength=len(PLATFORM_NAMES))
     return Campaigns(
         brand=brand,
         goal=goal,
-        start=-rng.integers(1, int(creators.months * MONTH_DAYS) - 1, m),
+        start=rng.integers(*days, m),
         niches=niches,
         target=target,
         languages=(target > 0).astype(float) @ spoken > 0,
         platforms=platforms,
         currency=np.where(own, currency, CURRENCIES.index("USD")),
-        price=np.exp(level[brand] + rng.normal(0.0, 0.3, m)),
+        price=np.exp(brands.level[brand] + rng.normal(0.0, 0.3, m)),
         margin=np.clip(rng.normal(0.55, 0.12, m), 0.15, 0.9).round(2),
         is_new=rng.random(m) < np.where(is_launch, 0.9, 0.12),
-        brand_quality=quality[brand],
-        size=_sizes(np.minimum(eligible, _MOST), placements, rng),
+        brand_quality=brands.quality[brand],
+        size=np.zeros(m, dtype=np.int64),
+        brands=brands,
     )
 
 
@@ -163,7 +193,7 @@ def choose(
     parts = []
     for begin in range(0, len(campaigns), _CHUNK):
         rows = np.arange(begin, min(begin + _CHUNK, len(campaigns)))
-        candidate, real = _shortlists(world.candidates, creators, campaigns.platforms[rows], rng)
+        candidate, real = shortlists(world.candidates, creators, campaigns.platforms[rows], rng)
         month = month_of(campaigns.start[rows], creators.months)[:, None]
         appeal = world.choice_followers * creators.followers[candidate, month]
         appeal += world.choice_engagement * creators.engagement[candidate, month]
@@ -197,7 +227,7 @@ def inclusion(weight: Floats, size: Ints) -> Floats:
         full |= over
 
 
-def _shortlists(most: int, creators: Creators, platforms: Bools, rng: np.random.Generator) -> tuple[Ints, Bools]:
+def shortlists(most: int, creators: Creators, platforms: Bools, rng: np.random.Generator) -> tuple[Ints, Bools]:
     """Up to so many different creators a campaign, on its platforms, and which places of the list are filled."""
     order = np.argsort(creators.platform, kind="stable")
     counts = np.bincount(creators.platform, minlength=len(PLATFORM_NAMES))
@@ -214,26 +244,25 @@ def _shortlists(most: int, creators: Creators, platforms: Bools, rng: np.random.
     return order[(np.cumsum(counts) - counts)[which] + place - begin], width > 0
 
 
-def _brands(world: World, rng: np.random.Generator) -> tuple[Ints, Ints, Floats, Floats]:
-    """Home country, main niche, hidden quality and log price level (USD) of each brand."""
+def _brands(world: World, rng: np.random.Generator) -> Brands:
     weights = np.cumsum([c.weight for c in COUNTRIES])
     home = pick_index(rng, np.broadcast_to(weights / weights[-1], (_BRANDS, len(COUNTRIES))))
     home[: len(_CERTAIN)] = [COUNTRY_CODES.index(code) for code in _CERTAIN]
     quality = rng.normal(0.0, world.brand_spread, _BRANDS)
-    return home, rng.integers(len(NICHES), size=_BRANDS), quality, rng.normal(np.log(38.0), 0.4, _BRANDS)
+    return Brands(home, rng.integers(len(NICHES), size=_BRANDS), quality, rng.normal(np.log(38.0), 0.4, _BRANDS))
 
 
-def _targets(home: Ints, local: Bools, rng: np.random.Generator) -> Floats:
-    """Weights by country, the largest 1: home and up to two of its kin; all countries alike for a tenth."""
+def _targets(world: World, home: Ints, local: Bools, rng: np.random.Generator) -> Floats:
+    """Weights by country, the largest 1: home and up to two of its kin; all countries alike for some."""
     m = len(home)
     kin = np.array([[COUNTRY_CODES.index(code) for code in c.kin] for c in COUNTRIES])
-    extra = np.where(local, 0, rng.choice([0, 1, 2], size=m, p=[0.4, 0.4, 0.2]))
+    extra = np.where(local, 0, rng.choice([0, 1, 2], size=m, p=world.extra_countries))
     target = np.zeros((m, len(COUNTRIES)))
     target[np.arange(m), home] = 1.0
     for k in range(2):
         rows = np.flatnonzero(extra > k)
         target[rows, kin[home[rows], k]] = rng.choice([0.25, 0.5, 0.75], size=len(rows))
-    target[(rng.random(m) < 0.1) & ~local] = 1.0
+    target[(rng.random(m) < world.everywhere) & ~local] = 1.0
     return target
 
 

@@ -1,6 +1,6 @@
 """The synthetic market's creators: who they are, and the hidden state from which everything is read or drawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ from training.sample_world import (
     per_platform,
     pick_index,
     platform_weights,
+    slopes,
 )
 
 
@@ -51,6 +52,7 @@ class Creators:
     credibility: Floats
     polish: Floats
     fee: Floats  # log USD of a middling deliverable today
+    fee_slope: Floats  # of that log on log followers
     delivery: Floats
     selling: Floats  # hidden skill: log factor on conversions per click
 
@@ -62,10 +64,13 @@ class Creators:
         """Number of months T the state covers."""
         return int(self.followers.shape[1])
 
+    def part(self, begin: int, end: int) -> "Creators":
+        """The rows from `begin` to before `end`."""
+        return Creators(**{field.name: getattr(self, field.name)[begin:end] for field in fields(self)})
+
     def fee_at(self, who: Ints, month: Ints) -> Floats:
         """Log USD fee of a middling deliverable in a month: it moves with the followers."""
-        slope = per_platform("fee_slope")[self.platform[who]]
-        return np.asarray(self.fee[who] + slope * (self.followers[who, month] - self.followers[who, -1]))
+        return np.asarray(self.fee[who] + self.fee_slope[who] * (self.followers[who, month] - self.followers[who, -1]))
 
 
 def make_creators(world: World, n: int, months: int, rng: np.random.Generator) -> Creators:
@@ -87,7 +92,7 @@ def make_creators(world: World, n: int, months: int, rng: np.random.Generator) -
     ago = np.arange(months - 1, -1, -1)
     followers = np.clip(today[:, None] - growth[:, None] * ago + _walk(0.01, n, months, rng), np.log(300), np.log(9e7))
     own_views = rng.normal(0.0, world.views_spread, n)
-    slope, base = per_platform("views_slope")[platform], np.log(per_platform("views"))[platform]
+    slope, base = slopes(world, "views_slope")[platform], np.log(per_platform("views"))[platform]
     views = (base + own_views)[:, None] + slope[:, None] * (followers - LOG_REFERENCE)
     own_rate = rng.normal(0.0, world.engagement_spread, n)
     own_rate += np.log(per_platform("engagement"))[platform]
@@ -97,7 +102,8 @@ def make_creators(world: World, n: int, months: int, rng: np.random.Generator) -
     # the two part variances add up to selling_spread squared
     skill = np.sqrt(2 / 3) * rng.normal(size=people)[person] + np.sqrt(1 / 3) * rng.normal(size=n)
     fee = np.log(per_platform("fee"))[platform] + np.log([c.fee_level for c in COUNTRIES])[country]
-    fee += per_platform("fee_slope")[platform] * (followers[:, -1] - LOG_REFERENCE)
+    fee_slope = slopes(world, "fee_slope")[platform]
+    fee += fee_slope * (followers[:, -1] - LOG_REFERENCE)
     fee += rng.normal(0.0, world.fee_spread, n) + world.fee_per_views * own_views
     return Creators(
         ids=_ids("c", np.arange(n)),
@@ -114,9 +120,10 @@ def make_creators(world: World, n: int, months: int, rng: np.random.Generator) -
         engagement=np.minimum(own_rate[:, None] - bend + _walk(world.engagement_drift, n, months, rng), np.log(0.5)),
         posts_per_week=posts,
         sponsored_share=sponsored,
-        credibility=np.clip(rng.beta(14 * world.credible_share, 14 * (1 - world.credible_share), n), 0.15, 0.99),
+        credibility=_credibility(world, followers[:, -1], rng),
         polish=rng.beta(2.0, 2.0, n),
         fee=fee,
+        fee_slope=fee_slope,
         delivery=rng.beta(24 * world.delivered_share, 24 * (1 - world.delivered_share), n),
         selling=world.selling_spread * skill,
     )
@@ -172,6 +179,14 @@ def _fit(niches: Ints) -> Floats:
     affinity = niche_affinity()
     parts = [np.where((niches[:, k] >= 0)[:, None], focus * affinity[niches[:, k]], 0.0) for k, focus in _FOCUS]
     return np.asarray(np.maximum.reduce(parts))
+
+
+def _credibility(world: World, followers: Floats, rng: np.random.Generator) -> Floats:
+    odds = world.credible_share / (1 - world.credible_share)
+    odds_of_size = odds * np.exp(world.credible_slope * (followers - LOG_REFERENCE))
+    # without a slope the share as it is: through the odds it would change in its last bits
+    share = odds_of_size / (1 + odds_of_size) if world.credible_slope else np.full(len(followers), world.credible_share)
+    return np.clip(rng.beta(world.credible_spread * share, world.credible_spread * (1 - share)), 0.15, 0.99)
 
 
 _FOCUS = ((0, 1.0), (1, 0.8), (2, 0.6))

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from training.sample_campaigns import Campaigns, campaign_ids
+from training.sample_cliffs import cliff_effects
 from training.sample_creators import Creators
 from training.sample_fx import Rates
 from training.sample_profiles import days_to_dates, month_of
@@ -26,15 +27,29 @@ from training.sample_world import (
     per_platform,
     pick_index,
     significant,
+    tier_of,
 )
 
+# the draws' own constants, read by training.sample_expected too
+MOST_ENGAGE, MOST_CLICK, MOST_BUY = 0.6, 0.3, 0.5  # caps on the share of viewers and of clickers
+GIFTED, GIFT, GIFT_OF_FEE, GIFT_MOST = (
+    0.5,
+    8.0,
+    0.05,
+    0.5,
+)  # gamma(2) gifts: chance, scale in USD or in fees, most in fees
+OTHER_PAID, OTHER_OF_FEE = 0.4, (0.02, 0.12)
+REFUNDED = 0.7  # placements with sales that see any refund
+
+FATIGUE_DAYS = 60
+LATE, LATEST = 0.15, 20  # share of outcomes that settle late, by 1 to so many days (a guess)
 _WINDOW = 30  # days after posting at which outcomes are final
 # factor on impressions and on conversions by calendar month: crowded and spendthrift at the year's end
 _SEASON_VIEWS = np.array([0.95, 0.97, 1.0, 1.0, 1.02, 1.03, 1.05, 1.05, 1.0, 1.0, 0.93, 0.9])
 _SEASON_SALES = np.array([0.85, 0.95, 0.95, 0.97, 1.0, 1.05, 0.95, 0.92, 1.0, 1.05, 1.35, 1.2])
 # what polish does for clicks by goal, in the order of GOALS: studio work sells an image, the raw sells a product
 _POLISH_BY_GOAL = np.array([0.4, -0.2, -0.4, 0.3, -0.4])
-_DELIVERABLE_NAMES = tuple(d.name for d in DELIVERABLES)
+DELIVERABLE_NAMES = tuple(d.name for d in DELIVERABLES)
 
 
 @dataclass(frozen=True)
@@ -73,9 +88,13 @@ def make_bookings(
     order = np.lexsort((creator, campaign, agreed))
     campaign, creator, propensity, agreed = campaign[order], creator[order], propensity[order], agreed[order]
     posted = agreed + 2 + np.minimum(rng.geometric(0.12, n), 28)
-    kinds = np.array([[p.deliverables.get(name, 0.0) for name in _DELIVERABLE_NAMES] for p in PLATFORMS])
-    deliverable = pick_index(rng, np.cumsum(kinds, axis=1)[creators.platform[creator]])
+    deliverable = pick_index(rng, np.cumsum(deliverable_shares(), axis=1)[creators.platform[creator]])
     return Bookings(campaign, creator, propensity, agreed, posted, deliverable, _recent(creator, posted))
+
+
+def deliverable_shares() -> Floats:
+    """Chance of each deliverable by platform, (platforms, deliverables); rows sum to 1."""
+    return np.array([[p.deliverables.get(name, 0.0) for name in DELIVERABLE_NAMES] for p in PLATFORMS])
 
 
 def expected_rates(world: World, creators: Creators, campaigns: Campaigns, bookings: Bookings, today: int) -> Rate:
@@ -93,22 +112,29 @@ def expected_rates(world: World, creators: Creators, campaigns: Campaigns, booki
     polish = _POLISH_BY_GOAL[goal] + per_platform("polish_taste")[platform]
     usual = np.log(per_platform("engagement"))[platform]
     local, launch = campaigns.is_goal("local")[which], campaigns.is_goal("launch")[which]
+    seen, engaged = np.zeros(len(who)), np.zeros(len(who))
+    if world.cliffs:
+        seen, engaged = cliff_effects(creators, campaigns, who, which, month)
+    if world.better_tier is not None:
+        seen = seen + np.log1p(world.better_by) * (tier_of(creators.followers[who, month]) == world.better_tier)
     return Rate(
         impressions=views
         + world.fit_views * (fit - 0.5)
         + np.log(kind[:, 0] * _SEASON_VIEWS[season])
-        - world.fatigue * np.minimum(bookings.recent, 6),
+        - world.fatigue * np.minimum(bookings.recent, 6)
+        + seen,
         engagement=engagement
         - world.fit_engagement * ((fit - world.fit_peak) ** 2 - 0.09)
-        + np.where(launch, np.log(world.launch_engagement), 0.0),
+        + np.where(launch, np.log(world.launch_engagement), 0.0)
+        + engaged,
         clicks=np.log(world.click_rate * kind[:, 2])
         + world.fit_clicks * (fit - 0.5)
         + world.geography_clicks * np.log(0.15 + 0.85 * reach)
         + world.language_clicks * np.log(0.3 + 0.7 * spoken)
-        + world.engagement_clicks * (engagement - usual)
+        + world.engagement_clicks * (engagement + engaged - usual)
         + world.sponsored_clicks * (creators.sponsored_share[who] - 0.16)
         + world.polish_clicks * polish * (creators.polish[who] - 0.5)
-        + np.log(creators.credibility[who] / world.credible_share),
+        + np.log(creators.credibility[who] / world.usual_credibility),
         sales=np.log(world.sale_rate * kind[:, 3] * _SEASON_SALES[season])
         + creators.selling[who]
         + campaigns.brand_quality[which]
@@ -135,20 +161,20 @@ def placements_table(
     """
     creators, campaigns, bookings, rates = market
     n, which, who = len(bookings), bookings.campaign, bookings.creator
-    fee, product, other = _costs(world, creators, bookings, rng)
+    fee, product, other = draw_costs(world, creators, bookings, rng)
     dollars = rates.usd(campaigns.currency[which], bookings.agreed)
     delivered = rng.random(n) < creators.delivery[who]
-    late = np.where(rng.random(n) < 0.15, rng.integers(1, 21, n), 0)
+    late = np.where(rng.random(n) < LATE, rng.integers(1, LATEST + 1, n), 0)
     due = np.where(delivered, bookings.posted, np.minimum(bookings.posted, bookings.agreed + 14))
     settled_on = due + _WINDOW + late
     settled, posted = settled_on <= 0, delivered & (bookings.posted <= 0)
     seen = settled & delivered
     tracked = seen & _tracked(world, creators, bookings, len(campaigns), rng)
-    drawn = _draw(world, campaigns, bookings, rate, rng)
+    drawn = draw_counts(world, campaigns, bookings, rate, rng)
     local = campaigns.is_goal("local")[which]
-    basket = campaigns.price[which] * np.exp(rng.normal(0.05, 0.25, n) / np.sqrt(np.maximum(drawn["conversions"], 1)))
-    revenue = drawn["conversions"] * basket / dollars
-    refunds = revenue * np.minimum(rng.gamma(1.0, world.refund_share, n), 1.0) * (rng.random(n) < 0.7)
+    sold, returned = draw_revenue(world, campaigns.price[which], drawn["conversions"], rng)
+    revenue = sold / dollars
+    refunds = revenue * returned
     amounts = {name: significant(usd / dollars) for name, usd in (("fee", fee), ("product", product), ("other", other))}
     table = pl.DataFrame(
         {
@@ -157,7 +183,7 @@ def placements_table(
             "creator_id": creators.ids.gather(who),
             "agreed_on": days_to_dates(rates.today, bookings.agreed),
             "posted_at": known_only(days_to_dates(rates.today, bookings.posted), posted),
-            "deliverable": label(_DELIVERABLE_NAMES, bookings.deliverable),
+            "deliverable": label(DELIVERABLE_NAMES, bookings.deliverable),
             "delivered": known_only(delivered, settled | posted),
             "fee": known_only(amounts["fee"], rng.random(n) < 0.985),
             "product_cost": amounts["product"],
@@ -177,16 +203,16 @@ def placements_table(
     return table, np.bincount(which, weights=cost, minlength=len(campaigns)).astype(np.float64)
 
 
-def _draw(
+def draw_counts(
     world: World, campaigns: Campaigns, bookings: Bookings, rate: Rate, rng: np.random.Generator
 ) -> dict[str, Ints]:
     """Whole counts of what happened, as if every placement had been delivered and tracked."""
     n = len(bookings)
     impressions = np.exp(rate.impressions + rng.normal(0.0, world.impression_noise, n)).astype(np.int64)
-    engaged = np.exp(np.minimum(rate.engagement + rng.normal(0.0, world.engagement_noise, n), np.log(0.6)))
-    clicked = np.exp(np.minimum(rate.clicks + rng.normal(0.0, world.click_noise, n), np.log(0.3)))
+    engaged = np.exp(np.minimum(rate.engagement + rng.normal(0.0, world.engagement_noise, n), np.log(MOST_ENGAGE)))
+    clicked = np.exp(np.minimum(rate.clicks + rng.normal(0.0, world.click_noise, n), np.log(MOST_CLICK)))
     clicks = rng.binomial(impressions, clicked)
-    mixed = np.exp(np.minimum(rate.sales, np.log(0.5))) * rng.gamma(world.sale_shape, 1.0 / world.sale_shape, n)
+    mixed = np.exp(np.minimum(rate.sales, np.log(MOST_BUY))) * rng.gamma(world.sale_shape, 1.0 / world.sale_shape, n)
     conversions = np.minimum(rng.poisson(clicks * mixed), clicks)
     return {
         "impressions": impressions,
@@ -199,16 +225,26 @@ def _draw(
     }
 
 
-def _costs(
+def draw_revenue(world: World, price: Floats, conversions: Ints, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Revenue in the currency of the price, and the share of it that is refunded."""
+    n = len(conversions)
+    luck = rng.normal(world.basket_mean, world.basket_spread, n)
+    basket = price * np.exp(luck / np.sqrt(np.maximum(conversions, 1)))
+    returned = np.minimum(rng.gamma(1.0, world.refund_share, n), 1.0) * (rng.random(n) < REFUNDED)
+    return conversions * basket, returned
+
+
+def draw_costs(
     world: World, creators: Creators, bookings: Bookings, rng: np.random.Generator
 ) -> tuple[Floats, Floats, Floats]:
     """Fee, product cost and other cost in USD."""
     n, who = len(bookings), bookings.creator
     fee = creators.fee_at(who, month_of(bookings.agreed, creators.months)) + rng.normal(0.0, world.fee_noise, n)
     fee = np.exp(fee) * np.array([d.fee for d in DELIVERABLES])[bookings.deliverable]
-    gifted = rng.random(n) < 0.5
-    product = np.where(gifted, np.minimum(rng.gamma(2.0, 8.0, n), 0.5 * fee), 0.0)
-    other = np.where(rng.random(n) < 0.4, fee * rng.uniform(0.02, 0.12, n), 0.0)
+    gifted = rng.random(n) < GIFTED
+    gift = rng.gamma(2.0, GIFT_OF_FEE, n) * fee if world.gift_of_fee else rng.gamma(2.0, GIFT, n)
+    product = np.where(gifted, np.minimum(gift, GIFT_MOST * fee), 0.0)
+    other = np.where(rng.random(n) < OTHER_PAID, fee * rng.uniform(*OTHER_OF_FEE, n), 0.0)
     return fee, product, other
 
 
@@ -223,7 +259,7 @@ def _recent(creator: Ints, posted: Ints) -> Ints:
     """How many of the creator's other paid posts fall in the 60 days before each, the same day not counted."""
     key = creator * 2**20 + (posted - posted.min() + 64)
     ordered = np.sort(key)
-    return np.asarray(np.searchsorted(ordered, key) - np.searchsorted(ordered, key - 60), dtype=np.int64)
+    return np.asarray(np.searchsorted(ordered, key) - np.searchsorted(ordered, key - FATIGUE_DAYS), dtype=np.int64)
 
 
 def _calendar_month(day: Ints) -> Ints:

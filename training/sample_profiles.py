@@ -1,5 +1,6 @@
 """What is read of the synthetic creators over time: snapshots, audience shares and audience overlap."""
 
+from collections.abc import Iterator
 from datetime import date
 
 import numpy as np
@@ -26,6 +27,11 @@ from training.sample_world import (
     significant,
 )
 
+# creators whose readings and audiences are made at once: a million together would take more than 4 GB
+_BLOCK = 100_000
+# beta of the shared audience, of the smaller: of one person's accounts, and of one country and niche (guesses)
+OWN_OVERLAP, KIN_OVERLAP = (6.0, 6.0), (1.6, 8.0)
+READ = 0.94  # chance of a reading in a month in which the creator is followed at all: the rest are gaps (a guess)
 _AGES = ("13-17", "18-24", "25-34", "35-44", "45+")
 
 
@@ -51,9 +57,23 @@ def snapshots_table(
     world: World, creators: Creators, snapshots: int, rates: Rates, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Monthly readings, the contract's `creator_snapshots`: noisy, with gaps, and known a day or so later."""
+    parts = [_snapshots(world, part, snapshots, rates, own) for part, own in _blocks(creators, rng)]
+    return pl.concat(parts, rechunk=False)
+
+
+def _blocks(creators: Creators, rng: np.random.Generator) -> Iterator[tuple[Creators, np.random.Generator]]:
+    """The creators in blocks, each with a random stream of its own; the first has `rng` itself."""
+    starts = range(0, len(creators), _BLOCK)
+    for start, own in zip(starts, [rng, *rng.spawn(len(starts) - 1)], strict=True):
+        yield creators.part(start, start + _BLOCK), own
+
+
+def _snapshots(
+    world: World, creators: Creators, snapshots: int, rates: Rates, rng: np.random.Generator
+) -> pl.DataFrame:
     n = len(creators)
     began = np.where(rng.random(n) < 0.75, 0, rng.integers(0, 1 + 2 * snapshots // 3, n))
-    seen = (np.arange(snapshots) >= began[:, None]) & (rng.random((n, snapshots)) < 0.94)
+    seen = (np.arange(snapshots) >= began[:, None]) & (rng.random((n, snapshots)) < READ)
     seen[:, -1] |= ~seen.any(axis=1)
     who, nth = np.nonzero(seen)
     rows = len(who)
@@ -129,15 +149,30 @@ def _quotes(
     return significant(np.exp(asked) / rates.usd(currency, day)), label(CURRENCIES, currency), quotes
 
 
-def audience_table(creators: Creators, snapshots: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+def reading_dates(snapshots: pl.DataFrame) -> pl.DataFrame:
+    """The first and the last reading of each creator: creator_id, first, last."""
+    # a creator's readings stand together, in order; a group_by of a million creators would take 2 GB more
+    ids, days = snapshots["creator_id"], snapshots["snapshot_at"]
+    return pl.DataFrame(
+        {
+            "creator_id": ids.filter(ids.ne_missing(ids.shift(1))),
+            "first": days.filter(ids.ne_missing(ids.shift(1))),
+            "last": days.filter(ids.ne_missing(ids.shift(-1))),
+        }
+    )
+
+
+def audience_table(creators: Creators, dates: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """Audience shares of about 80 % of the creators, the contract's `creator_audience`; some of it undated.
 
-    A set is dated at the creator's first snapshot; about 30 % of them have a second, later one.
+    `dates` is of `reading_dates`. A set is dated at the creator's first snapshot; about 30 % of them have a second,
+    later one.
     """
+    return pl.concat([_audiences(part, dates, own) for part, own in _blocks(creators, rng)], rechunk=False)
+
+
+def _audiences(creators: Creators, dates: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     n = len(creators)
-    dates = snapshots.group_by("creator_id", maintain_order=True).agg(
-        pl.col("snapshot_at").first().alias("first"), pl.col("snapshot_at").last().alias("last")
-    )
     dates = pl.DataFrame({"creator_id": creators.ids}).join(dates, on="creator_id", how="left", maintain_order="left")
     has, dated, again = rng.random(n) < 0.8, rng.random(n) < 0.85, rng.random(n) < 0.3
     later = (dates["last"] > dates["first"]).fill_null(value=False).to_numpy()
@@ -202,7 +237,7 @@ def overlap_table(creators: Creators, rng: np.random.Generator) -> pl.DataFrame:
     _, first = np.unique(low * len(creators) + high, return_index=True)
     low, high = low[first], high[first]
     same_person = creators.person[low] == creators.person[high]
-    overlap = np.where(same_person, rng.beta(6.0, 6.0, len(low)), rng.beta(1.6, 8.0, len(low)))
+    overlap = np.where(same_person, rng.beta(*OWN_OVERLAP, len(low)), rng.beta(*KIN_OVERLAP, len(low)))
     return pl.DataFrame(
         {"creator_a": creators.ids.gather(low), "creator_b": creators.ids.gather(high), "overlap": overlap.round(3)}
     )

@@ -132,8 +132,12 @@ class World:
     monthly_growth: float = 0.012
     sponsored_loss: float = 0.0019  # subscribers lost per sponsored post (Cheng & Zhang 2025)
     credible_share: float = 0.78  # about 22 % of followers are suspicious on average (domain.md)
+    credible_spread: float = 14.0  # concentration of the beta between creators: smaller means more varied
+    credible_slope: float = 0.0  # on the log odds, a log of followers: the trend with size is disputed (domain.md)
+    usual_credibility: float = 0.78  # at which credibility neither adds nor takes clicks
     delivered_share: float = 0.92  # of agreed placements; Later plans with .80 for creators who are not yet known
 
+    views_slope: float | None = None  # views on followers, of every platform; None: each platform its own
     views_spread: float = 0.5
     views_drift: float = 0.06  # a month, as a random walk
     reading_noise: float = 0.3  # of views and engagement in a snapshot
@@ -148,9 +152,15 @@ class World:
     quote_noise: float = 0.2
     quote_markup: float = 0.06
     quote_slope: float = 0.10  # rate cards rise faster with followers than paid fees: .85-.95 against .32 (IZEA 2022)
+    fee_slope: float | None = None  # paid fees on followers, of every platform; None: each platform its own
     fee_spread: float = 0.35  # between creators of one size and platform
     fee_per_views: float = 0.5  # how far fees follow views above or below what the followers suggest
     fee_noise: float = 0.25  # each negotiation
+    gift_of_fee: bool = False  # gifts worth a tenth of the fee on average, instead of 16 USD whatever the fee
+
+    goal_shares: tuple[float, ...] = (0.25, 0.2, 0.3, 0.15, 0.1)  # of campaigns, in the order of GOALS
+    extra_countries: tuple[float, ...] = (0.4, 0.4, 0.2)  # chance of 0, 1 or 2 target countries beside the home
+    everywhere: float = 0.1  # chance that a campaign, unless its goal is local, targets all countries alike
 
     candidates: int = 192  # a campaign's shortlist, of which it books some
     choice_followers: float = 0.2
@@ -188,7 +198,13 @@ class World:
     local_sales: float = 0.7  # who lives near the shop and comes, buys
     sale_shape: float = 1.1  # of the gamma mixed into the Poisson: smaller means more zeros and fatter tails
     refund_share: float = 0.07
+    basket_mean: float = 0.05  # log of what a buyer spends over the price, nearer 0 the more buyers
+    basket_spread: float = 0.25
     tracked_campaigns: float = 0.95  # times the platform's tracked share: about 75 % of placements have sales data
+
+    better_tier: int | None = None  # a tier (0 nano .. 3 mega) whose paid posts are seen by more people
+    better_by: float = 0.2  # by how much more, and so how much more value per cost
+    cliffs: bool = False  # interactions and thresholds, see training.sample_cliffs
 
 
 def niche_affinity() -> Floats:
@@ -224,6 +240,25 @@ def per_platform(field: str) -> Floats:
     0.1
     """
     return np.array([getattr(p, field) for p in PLATFORMS], dtype=float)
+
+
+def slopes(world: World, field: str) -> Floats:
+    """`views_slope` or `fee_slope` of every platform: the world's where it sets one, else the platform's own.
+
+    >>> slopes(World(views_slope=0.1), "views_slope").tolist() == [0.1] * len(PLATFORMS)
+    True
+    """
+    one: float | None = getattr(world, field)
+    return per_platform(field) if one is None else np.full(len(PLATFORMS), one)
+
+
+def tier_of(log_followers: Floats) -> Ints:
+    """Tier by log followers: 0 nano, 1 micro, 2 macro, 3 mega.
+
+    >>> tier_of(np.log([9_999.0, 10_000.0, 2e6])).tolist()
+    [0, 1, 3]
+    """
+    return np.asarray(np.searchsorted([1e4, 1e5, 1e6], np.exp(log_followers) + 1e-6, side="right"), dtype=np.int64)
 
 
 def pick_index(rng: np.random.Generator, cumulative: Floats) -> Ints:
