@@ -23,7 +23,7 @@ COLUMNS = [
     "p_profit", "expected_impressions", "expected_engagements", "expected_conversions", "model_version",
 ]  # fmt: skip
 OPTIONS = {
-    "sample": ["--creators", "--placements", "--snapshots", "--seed", "--format"],
+    "sample": ["--creators", "--placements", "--snapshots", "--seed", "--format", "--world", "--truth"],
     "train": ["--as-of", "--promote", "--seed"],
     "catalogue": ["--as-of"],
     "rank": ["--out"],
