@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
-from bentoml._internal.service.openapi.specification import PathItem
+from bentoml._internal.service.openapi.specification import Info, PathItem
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -97,6 +97,10 @@ class _Documented(bentoml.Service):  # type: ignore[misc] # bentoml ships no typ
     @property
     def openapi_spec(self) -> Any:
         spec = super().openapi_spec
+        # BentoML would introduce itself here, with badges loaded from elsewhere
+        words = "Ranks creators for a campaign brief by predicted ROI."
+        info = Info(title="influencer-roi", version="v1", description=words)
+        spec = type(spec)(spec.openapi, info, spec.paths, spec.servers, spec.tags, spec.components)
         errors = {str(status): _error_schema(words) for status, words in _ERRORS.items()}
         for path in spec.paths.values():
             if path.post:

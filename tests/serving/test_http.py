@@ -257,6 +257,7 @@ def test_probes_metrics_and_card(client):
 
 def test_openapi_names_both_routes_their_fields_and_every_error(client):
     spec = client.get("/docs.json").json()
+    assert spec["info"]["title"] == "influencer-roi"
     rank, model = spec["paths"]["/v1/rank"]["post"], spec["paths"]["/v1/model"]["get"]
     assert set(rank["responses"]) == {"200", "400", "413", "422", "429", "500", "503", "504"}
     answer = rank["responses"]["200"]["content"]["application/json"]["schema"]
