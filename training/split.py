@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.asof import days
 from features.errors import DataError
-from features.market import Market, Placements
+from features.market import Placements
 from features.tables import SETTLED_GIVEN, Tables
 
 Ints = NDArray[np.int64]
@@ -101,11 +101,6 @@ def day_number(day: date) -> int:
 def iso(day: int) -> str:
     """A day number as an ISO 8601 date."""
     return (EPOCH + timedelta(days=day)).isoformat()
-
-
-def decision_days(market: Market, rows: Ints) -> Ints:
-    """Days on which the placements were agreed."""
-    return market.placements.agreed[rows]
 
 
 def _settled_with_outcome(placements: pl.DataFrame) -> pl.Series:
