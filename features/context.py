@@ -1,7 +1,7 @@
 """Contexts: what features may look at, offline for past placements and online for the creators of a catalogue."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,18 +73,28 @@ def placement_context(market: Market, rows: Ints) -> Context:
         rows: positions in `market.placements`, shape (n,).
     """
     p = market.placements
-    creator, day, campaign = p.creator[rows], p.agreed[rows], p.campaign[rows]
-    view = creator_view(market, creator, day)
-    goal = market.campaigns.goal[campaign]
-    entities = _brief_entities(
-        view.codes, goal, market.campaigns.brand[campaign], market.campaigns.niche[campaign], p.deliverable[rows],
-        market.words, market.tier_count,
-    )  # fmt: skip
-    records = {name: market.histories[name].at(entity, day) for name, entity in entities.items()}
+    before = candidate_context(market, p.creator[rows], p.campaign[rows], p.agreed[rows], p.deliverable[rows])
     fee = p.fee[rows]
     agreed = (fee >= 0) & (market.commission_rate is None)
-    profile = {**view.profile, "price": np.where(agreed, fee, view.profile["price"])}
-    return Context(profile, view.codes, view.lists, {**view.records, **records}, market.campaigns, campaign)
+    return replace(before, profile={**before.profile, "price": np.where(agreed, fee, before.profile["price"])})
+
+
+def candidate_context(market: Market, creator: Ints, campaign: Ints, day: Ints, deliverable: Ints) -> Context:
+    """One row a creator who could be booked by a past campaign, as of a day: no fee is agreed yet.
+
+    Args:
+        market: the encoded data.
+        creator, campaign: codes, shape (n,).
+        day: UTC decision days, shape (n,).
+        deliverable: codes, -1 for none named; shape (n,).
+    """
+    view = creator_view(market, creator, day)
+    entities = _brief_entities(
+        view.codes, market.campaigns.goal[campaign], market.campaigns.brand[campaign],
+        market.campaigns.niche[campaign], deliverable, market.words, market.tier_count,
+    )  # fmt: skip
+    records = {name: market.histories[name].at(entity, day) for name, entity in entities.items()}
+    return Context(view.profile, view.codes, view.lists, {**view.records, **records}, market.campaigns, campaign)
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,18 @@ class CreatorState:
 
     def __len__(self) -> int:
         return len(self.static)
+
+    def part(self, rows: Ints) -> "CreatorState":
+        """Some of the creators, in the order asked for."""
+        return replace(
+            self,
+            profile={name: column[rows] for name, column in self.profile.items()},
+            codes={name: column[rows] for name, column in self.codes.items()},
+            lists={name: lists.rows(rows) for name, lists in self.lists.items()},
+            static=self.static[rows],
+            deliverable_prices=self.deliverable_prices[rows],
+            deliverable_sources=self.deliverable_sources[rows],
+        )
 
 
 def brief_context(
