@@ -6,13 +6,14 @@ A folder of `.npy` arrays (mapped, so that workers share their pages), `display.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from features.brief_columns import Vocabularies
 from features.context import CreatorState
@@ -55,6 +56,10 @@ class Catalogue:
     def data_as_of(self) -> str:
         """The decision day, ISO 8601; everything in the catalogue was known before it."""
         return (EPOCH + timedelta(days=self.state.day)).isoformat()
+
+    def part(self, rows: NDArray[np.int64]) -> "Catalogue":
+        """Some of the creators, in the order asked for."""
+        return replace(self, state=self.state.part(rows), display=self.display[rows])
 
 
 def build_catalogue(market: Market, day: int, settings: Settings) -> Catalogue:

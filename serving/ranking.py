@@ -1,43 +1,20 @@
 """Ranked picks for one brief: the same code for the service, the command line and the backtest."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date
-
 import numpy as np
-from numpy.typing import NDArray
 
 from features.brief import Brief
-from features.brief_columns import BriefColumns, encode_briefs
-from features.context import brief_context
-from features.declare import Family
-from features.errors import DataError
-from features.geography import target_share, value_share
-from features.matrix import NAMES, brief_matrix, fill, schema_hash
+from features.matrix import NAMES, schema_hash
 from features.profile import PRICE_SOURCES
-from features.value import GOALS, placement_value, roi
 from serving.answers import Confidence, Expected, FeeSource, Pick, RankAnswer
-from serving.filters import Candidate, NothingFits, apply_filters
+from serving.candidates import ESTIMATED, Candidates, Scores, candidates, possible_rois
+from serving.filters import NothingFits
 from serving.interval import roi_interval
 from serving.model import Model
 from serving.reasons import Factors, explain
 from serving.release import Release
-from serving.stage import Floats, Matrix
+from serving.stage import Matrix
 
-ESTIMATED = float(PRICE_SOURCES.index("estimated"))
-GOAL_CODES = {goal: code for code, goal in enumerate(GOALS)}
-QUANTITIES = ("impressions", "engagements", "conversions")
 KNOWN_WELL = 3  # settled placements from which a creator's own record counts as known
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What the model says about n candidates; costs and ROI are NaN where the data hold no fee at all."""
-
-    expected: Mapping[str, Floats]
-    value: Floats
-    cost: Floats
-    roi: Floats
 
 
 def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
@@ -48,30 +25,11 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
         NothingFits: the filters leave nobody.
     """
     model, catalogue = release.model, release.catalogue
-    _check(release, brief)
-    briefs = encode_briefs([_with_start(brief, release)], catalogue.words, catalogue.cpm_factors)
-    deliverable = catalogue.words.deliverable.code_in_any_case(brief.deliverable)
-    context = brief_context(catalogue.state, briefs, deliverable, catalogue.words, len(catalogue.tier_names))
-    x = brief_matrix(catalogue.state, context)
-    fee, source = _fees(release, x, deliverable)
-    if model.commission_rate is None:
-        # what a fee buys is judged at the fee of the answer, estimated ones included
-        fill(x, replace(context, profile={**context.profile, "price": fee}), Family.COST)
-    candidate = Candidate(fee, source != ESTIMATED, np.broadcast_to(target_share(context), (len(x),)))
-    keep, removed = apply_filters(catalogue, brief, candidate)
-
-    rows = np.flatnonzero(keep)
-    share = value_share(
-        context.lists["country"].rows(rows), catalogue.state.codes["country"][rows], briefs, context.which,
-        catalogue.prior,
-    )  # fmt: skip
-    credibility = catalogue.state.profile["audience_credibility"][rows]
-    scores = score(model, x[rows], fee[rows], briefs, share, credibility)
-    picks = rows_by(_order(scores, brief), brief.top)
-    factors = _factors(model, brief, scores, share, credibility)
+    found = candidates(release, brief)
+    rows, scores, picks = found.rows, found.scores, found.best(brief.top)
     explained = brief.rank_by if np.isnan(scores.value).all() else brief.goal
-    reasons = explain(model, explained, x[rows], factors, picks) if brief.explain else [()] * len(picks)
-    low, high, profit = _intervals(model, brief, scores, source[rows], picks)
+    reasons = explain(model, explained, found.x, _factors(model, brief, found), picks) if brief.explain else None
+    low, high, profit = roi_interval(possible_rois(model, brief.goal, found, picks))
     display = catalogue.display[rows[picks]].to_dicts()
     answered = []
     for position, (pick, shown) in enumerate(zip(picks, display, strict=True)):
@@ -87,15 +45,15 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
                 tier=shown["tier"],
                 tier_local=shown["tier_local"],
                 follower_count=None if np.isnan(followers) else round(followers),
-                fee=_known(fee[row]),
-                fee_source=_fee_source(source[row]),
+                fee=_known(found.fee[pick]),
+                fee_source=_fee_source(found.source[pick]),
                 expected=_expected(scores, pick),
                 roi=_known(scores.roi[pick]),
                 roi_low=_known(low[position]),
                 roi_high=_known(high[position]),
                 p_profit=_known(profit[position]),
-                confidence=_confidence(x[row], source[row], followers),
-                reasons=reasons[position],
+                confidence=_confidence(found.x[pick], found.source[pick], followers),
+                reasons=() if reasons is None else reasons[position],
             )
         )
     return RankAnswer(
@@ -110,40 +68,10 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
             "margin": model.basis.unknown_margin if brief.product_margin is None else brief.product_margin,
             "target_countries": brief.target_countries,
         },
-        considered=len(x),
-        filtered_out=removed,
+        considered=found.considered,
+        filtered_out=dict(found.removed),
         picks=tuple(answered),
     )
-
-
-def score(
-    model: Model, x: Matrix, fee: Floats, briefs: BriefColumns, share: Floats, credibility: Floats,
-    which: NDArray[np.int64] | None = None,
-) -> Scores:  # fmt: skip
-    """Expected quantities, value, cost and ROI of n candidates.
-
-    Args:
-        model: the funnel.
-        x: features, shape (n, f).
-        fee: fee in base currency, NaN where there is none to go by; shape (n,).
-        briefs: encoded briefs, and `which` of them each row is for (default: the first).
-        share: g of the value formula, shape (n,).
-        credibility: audience credibility, NaN where unknown, shape (n,).
-    """
-    which = np.zeros(len(x), dtype=np.int64) if which is None else which
-    expected = model.expected(x)
-    unknown = np.full(len(x), np.nan)
-    goal = briefs.goal[which]
-    margin = briefs.numbers["product_margin"][which]
-    value = placement_value(
-        goal, expected.get("impressions", unknown), expected.get("engagements", unknown),
-        expected.get("net_revenue", unknown), share, credibility, margin, model.basis,
-    )  # fmt: skip
-    if "value" in expected:
-        given = np.isin(goal, [GOAL_CODES[name] for name in model.overridden_goals])
-        value = np.where(given, expected["value"], value)
-    cost = fee + model.extra_cost
-    return Scores(expected, value, cost, roi(value, cost, model.basis.cost_floor))
 
 
 def value_basis(model: Model, goal: str) -> dict[str, object]:
@@ -161,80 +89,9 @@ def value_basis(model: Model, goal: str) -> dict[str, object]:
     }
 
 
-def rows_by(order: Floats, top: int) -> NDArray[np.int64]:
-    """Rows of the highest values, first row first among equals; NaN last."""
-    return np.argsort(-np.nan_to_num(order, nan=-np.inf), kind="stable")[:top]
-
-
-def _check(release: Release, brief: Brief) -> None:
-    model = release.model
-    if brief.rank_by in QUANTITIES and brief.rank_by in model.stages and brief.goal not in model.overridden_goals:
-        # the order asked for can be had even where the data cannot tell the value yet
-        model.basis.require(brief.goal)
-    else:
-        model.require(brief.goal)
-    base = model.basis.currency
-    if brief.currency is not None and brief.currency != base:
-        raise DataError(
-            f"currency: amounts are read and answered in the base currency {base}, not {brief.currency}: "
-            f"convert budget and max_fee to {base}, or leave currency out",
-            field="currency",
-        )
-    if brief.rank_by in QUANTITIES and brief.rank_by not in model.stages:
-        raise DataError(
-            f"rank_by: the training data held too few {brief.rank_by} to predict them; choose another order",
-            field="rank_by",
-        )
-    words = release.catalogue.words.deliverable
-    priced_apart = release.catalogue.state.deliverable_prices.shape[1] > 0
-    if brief.deliverable is not None and priced_apart and words.code_in_any_case(brief.deliverable) < 0:
-        raise DataError(
-            f"deliverable: {brief.deliverable} is not in the data, where deliverables are priced apart; "
-            f"known are {', '.join(words.values[:10])}",
-            field="deliverable",
-        )
-    no_cost = model.fee is None and model.typical_fee is None and model.commission_rate is None
-    if brief.rank_by in ("roi", "profit") and no_cost and np.isnan(release.catalogue.state.profile["price"]).all():
-        raise DataError("rank_by: no fee and no price is known, so ROI cannot be computed; use value", field="rank_by")
-
-
-def _with_start(brief: Brief, release: Release) -> dict[str, object]:
-    starts_on = brief.starts_on or date.fromisoformat(release.data_as_of)
-    return {**brief.model_dump(), "starts_on": starts_on}
-
-
-def _fees(release: Release, x: Matrix, deliverable: int) -> tuple[Floats, Floats]:
-    """Fee of each creator and where it is from: priced for the deliverable, else known, else estimated."""
-    state, model = release.catalogue.state, release.model
-    if model.commission_rate is not None:
-        sales = model.expected(x).get("net_revenue", np.full(len(x), np.nan))
-        return model.commission_rate * sales, np.full(len(x), ESTIMATED)
-    fee = np.array(state.profile["price"])
-    source = np.where(np.isnan(fee), ESTIMATED, np.nan_to_num(state.profile["price_source"]))
-    if 0 <= deliverable < state.deliverable_prices.shape[1]:
-        priced = state.deliverable_prices[:, deliverable]
-        source = np.where(np.isnan(priced), source, state.deliverable_sources[:, deliverable])
-        fee = np.where(np.isnan(priced), fee, priced)
-    unknown = np.flatnonzero(np.isnan(fee))
-    if len(unknown):
-        estimated = model.estimated_fee(x[unknown])
-        if estimated is not None:
-            fee[unknown] = estimated
-    return fee, source
-
-
-def _order(scores: Scores, brief: Brief) -> Floats:
-    if brief.rank_by == "roi":
-        return scores.roi
-    if brief.rank_by == "profit":
-        return scores.value - scores.cost
-    if brief.rank_by == "value":
-        return scores.value
-    return scores.expected[brief.rank_by]
-
-
-def _factors(model: Model, brief: Brief, scores: Scores, share: Floats, credibility: Floats) -> Factors:
+def _factors(model: Model, brief: Brief, found: Candidates) -> Factors:
     """What of the formula, beside the funnel, makes candidates differ."""
+    scores, share, credibility = found.scores, found.share, found.credibility
     known_credibility = np.where(np.isnan(credibility), model.basis.unknown_credibility, credibility)
     by_reach = 0.0
     # a value given by the data knows nothing of the formula's share and credibility
@@ -251,21 +108,6 @@ def _factors(model: Model, brief: Brief, scores: Scores, share: Floats, credibil
         credibility=np.log(np.maximum(known_credibility, 1e-3)),
         by_reach=by_reach,
     )
-
-
-def _intervals(
-    model: Model, brief: Brief, scores: Scores, source: Floats, picks: NDArray[np.int64]
-) -> tuple[Floats, Floats, Floats]:
-    if model.commission_rate is not None:
-        # the cost moves with the sale, so ROI is the same whatever is sold
-        constant = scores.roi[picks]
-        return constant, constant, (constant > 0).astype(np.float64)
-    interval = model.intervals.get(brief.goal, model.intervals["any"])
-    spread = 0.0 if model.fee is None else model.fee.spread
-    cost_spread = np.where(source[picks] == ESTIMATED, spread, 0.0)
-    draws = interval.draws(scores.value[picks])
-    low, high, profit = roi_interval(draws, scores.cost[picks], cost_spread, model.basis.cost_floor)
-    return low, high, profit
 
 
 def _expected(scores: Scores, pick: int) -> Expected:
@@ -292,4 +134,4 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-__all__ = ["NothingFits", "Scores", "rank", "rows_by", "score", "value_basis"]
+__all__ = ["NothingFits", "rank", "value_basis"]

@@ -12,9 +12,9 @@ from features.market import Market
 from features.matrix import NAMES, matrix
 from features.tiers import tier_names
 from features.value import GOALS
+from serving.candidates import score
 from serving.interval import Interval
 from serving.model import Model
-from serving.ranking import score
 from serving.stage import Floats, Matrix
 from training.baselines import RuleData, rule_predictions
 from training.funnel_fit import Labels, TooLittle, fit_model, labels

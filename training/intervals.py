@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.interval import HIGH, LEVELS, LOW, Interval
+from serving.interval import LEVELS, Interval, share_inside
 from serving.stage import Floats
 
 MIN_ROWS = 60
@@ -28,21 +28,14 @@ def fit_intervals(actual: Floats, expected: Floats, goals: NDArray[np.str_]) -> 
 
 
 def coverage(intervals: dict[str, Interval], actual: Floats, expected: Floats, goals: NDArray[np.str_]) -> float:
-    """Share of placements whose value lies inside its 80 % interval.
-
-    Zeros are shared out: where the lower bound is zero, as many of the zeros count as outside as would make the lower
-    tail right (a randomised probability integral transform, in expectation).
-    """
-    inside = np.zeros(len(actual))
-    for row, (value, prediction, goal) in enumerate(zip(actual, expected, goals, strict=True)):
-        interval = intervals.get(str(goal), intervals["any"])
-        draws = interval.draws(np.array([prediction]))[0]
-        below, upto = float((draws < value).mean()), float((draws <= value).mean())
-        width = max(upto - below, 1e-9)
-        inside[row] = (
-            np.clip((min(HIGH, upto) - max(LOW, below)) / width, 0.0, 1.0) if upto > below else (LOW <= below <= HIGH)
-        )
-    return float(inside.mean())
+    """Share of placements whose value lies inside its 80 % interval; zeros are shared out, see `share_inside`."""
+    below, upto = np.zeros(len(actual)), np.zeros(len(actual))
+    for goal in np.unique(goals):
+        rows = np.flatnonzero(goals == goal)
+        draws = intervals.get(str(goal), intervals["any"]).draws(expected[rows])
+        below[rows] = (draws < actual[rows, None]).mean(axis=1)
+        upto[rows] = (draws <= actual[rows, None]).mean(axis=1)
+    return float(share_inside(below, upto).mean())
 
 
 def _fit(actual: Floats, expected: Floats) -> Interval:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from serving.interval import LEVELS, Interval, roi_interval
+from serving.interval import LEVELS, Interval, roi_draws, roi_interval
 
 TWO_SIZES = Interval(np.array([100.0]), np.array([np.linspace(0, 1, 100), np.linspace(1, 3, 100)]), 300)
 
@@ -32,9 +32,13 @@ def test_json_round_trip_is_exact():
     assert again.rows == 300
 
 
+def roi_of(*arguments):
+    return roi_interval(roi_draws(*arguments))
+
+
 def test_roi_bounds_and_chance_are_those_of_the_draws():
     draws = np.array([[0.0] * 50 + [300.0] * 50, np.linspace(100, 200, 100)])
-    low, high, profit = roi_interval(draws, np.array([100.0, 50.0]), np.zeros(2), 1.0)
+    low, high, profit = roi_of(draws, np.array([100.0, 50.0]), np.zeros(2), 1.0)
     assert low.tolist() == pytest.approx([-1.0, np.quantile(draws[1] / 50 - 1, 0.1)])
     assert high.tolist() == pytest.approx([2.0, np.quantile(draws[1] / 50 - 1, 0.9)])
     assert profit.tolist() == [0.5, 1.0]
@@ -43,22 +47,22 @@ def test_roi_bounds_and_chance_are_those_of_the_draws():
 def test_an_uncertain_fee_widens_the_interval_as_simulation_says():
     rng = np.random.default_rng(0)
     draws = 200.0 * np.exp(0.6 * norm.ppf(LEVELS))[None, :]
-    low, high, profit = roi_interval(draws, np.array([100.0]), np.array([0.5]), 1.0)
+    low, high, profit = roi_of(draws, np.array([100.0]), np.array([0.5]), 1.0)
     simulated = 200.0 * rng.lognormal(0, 0.6, 200_000) / (100.0 * rng.lognormal(0, 0.5, 200_000)) - 1
     assert low.item() == pytest.approx(np.quantile(simulated, 0.1), abs=0.05)
     assert high.item() == pytest.approx(np.quantile(simulated, 0.9), rel=0.05)
     assert profit.item() == pytest.approx((simulated > 0).mean(), abs=0.02)
-    fixed_low, fixed_high, _ = roi_interval(draws, np.array([100.0]), np.zeros(1), 1.0)
+    fixed_low, fixed_high, _ = roi_of(draws, np.array([100.0]), np.zeros(1), 1.0)
     assert low < fixed_low
     assert fixed_high < high
 
 
 def test_cost_is_floored():
-    low, high, profit = roi_interval(np.full((1, 100), 5.0), np.zeros(1), np.zeros(1), 2.0)
+    low, high, profit = roi_of(np.full((1, 100), 5.0), np.zeros(1), np.zeros(1), 2.0)
     assert (low.item(), high.item(), profit.item()) == (1.5, 1.5, 1.0)
 
 
 def test_without_a_cost_nothing_is_said():
-    low, high, profit = roi_interval(np.full((2, 100), 5.0), np.array([np.nan, 1.0]), np.zeros(2), 1.0)
+    low, high, profit = roi_of(np.full((2, 100), 5.0), np.array([np.nan, 1.0]), np.zeros(2), 1.0)
     assert np.isnan([low[0], high[0], profit[0]]).all()
     assert (low[1], high[1], profit[1]) == (4.0, 4.0, 1.0)

@@ -7,7 +7,7 @@ import pytest
 from features.brief import parse_brief
 from features.declare import Family
 from features.matrix import FEATURES, NAMES
-from serving import ranking
+from serving import candidates, ranking
 from serving.reasons import SAMPLE, Factors, explain
 from serving.release import Release
 
@@ -23,7 +23,7 @@ def asked(world, monkeypatch):
 
     def ask(goal, top=1000, release=world.release, **changes):
         seen = {}
-        score, explained = ranking.score, ranking.explain
+        score, explained = candidates.score, ranking.explain
 
         def score_spy(*args, **kwargs):
             seen["scores"] = score(*args, **kwargs)
@@ -33,7 +33,7 @@ def asked(world, monkeypatch):
             seen["x"], seen["picks"] = x, picks
             return explained(model, goal, x, factors, picks)
 
-        monkeypatch.setattr(ranking, "score", score_spy)
+        monkeypatch.setattr(candidates, "score", score_spy)
         monkeypatch.setattr(ranking, "explain", explain_spy)
         brief = {"goal": goal, "budget": 1e6, "top": top, "target_countries": {"SG": 1.0, "CN": 0.5}, **changes}
         answer = ranking.rank(release, parse_brief(brief), request_id="r")
