@@ -19,7 +19,7 @@ from serving.stage import Floats, Matrix
 from training.baselines import RuleData, rule_predictions
 from training.funnel_fit import Labels, TooLittle, fit_model, labels
 from training.intervals import MIN_ROWS as MIN_INTERVAL_ROWS
-from training.intervals import coverage, fit_intervals
+from training.intervals import fit_intervals, inside
 from training.metrics import Metrics, bootstrap, judge, tweedie
 from training.split import Split
 from training.stage_fit import FitOptions
@@ -60,7 +60,8 @@ class Backtest:
         slices: by kind and member, metrics by name.
         gain: interval (90 %, bootstrap by campaign) of the best rule's deviance minus the model's.
         intervals: of actual / expected value, measured on all judged rows.
-        coverage: share of the later half of the judged rows inside intervals measured on the earlier half.
+        inside: share of each judged value inside its 80 % interval, measured on the earlier half of the judged rows;
+            NaN in that half, and throughout where it is too short.
     """
 
     target: str
@@ -73,7 +74,7 @@ class Backtest:
     slices: Mapping[str, Mapping[str, Mapping[str, Metrics]]]
     gain: tuple[float, float]
     intervals: Mapping[str, Interval]
-    coverage: float | None
+    inside: Floats
     model: Model
 
     @property
@@ -81,6 +82,11 @@ class Backtest:
         """The rule with the least deviance."""
         rules = {name: m.deviance for name, m in self.metrics.items() if name != MODEL}
         return min(rules, key=rules.__getitem__)
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the later half of the judged rows inside intervals measured on the earlier half."""
+        return None if np.isnan(self.inside).all() else float(np.nanmean(self.inside))
 
 
 def build_dataset(market: Market) -> Dataset:
@@ -130,9 +136,9 @@ def _judge(
     data: Dataset, split: Split, model: Model, target: str, judged: Ints, learnt: Ints, predicted: Floats
 ) -> Backtest:
     actual = outcome(data, target)
-    past_mean = _past_mean(data, target)
+    history = past_mean(data, target)
     rules = rule_predictions(
-        _rule_data(data, learnt, past_mean), np.maximum(actual[learnt], 0.0), _rule_data(data, judged, past_mean)
+        rule_data(data, learnt, history), np.maximum(actual[learnt], 0.0), rule_data(data, judged, history)
     )
     by_name = {MODEL: predicted, **rules}
     y = actual[judged]
@@ -143,10 +149,10 @@ def _judge(
     goals = np.array(GOALS)[data.labels.goal[judged]]
     early = judged < 0
     early[np.argsort(data.labels.day[judged], kind="stable")[: len(judged) // 2]] = True
-    covered = None
+    covered = np.full(len(y), np.nan)
     if early.sum() >= MIN_INTERVAL_ROWS:
         fitted = fit_intervals(y[early], predicted[early], goals[early])
-        covered = coverage(fitted, y[~early], predicted[~early], goals[~early])
+        covered[~early] = inside(fitted, y[~early], predicted[~early], goals[~early])
     return Backtest(
         target=target,
         missing=None if target == "value" else _why_not_value(data, split),
@@ -165,7 +171,7 @@ def _judge(
         },
         gain=bootstrap(gain, data.market.placements.campaign[judged]),
         intervals=fit_intervals(y, predicted, goals) if target == "value" else {},
-        coverage=covered,
+        inside=covered,
         model=model,
     )
 
@@ -184,7 +190,8 @@ def slice_members(data: Dataset, rows: Ints) -> dict[str, NDArray[np.str_]]:
     }
 
 
-def _rule_data(data: Dataset, rows: Ints, past_mean: Floats) -> RuleData:
+def rule_data(data: Dataset, rows: Ints, past_mean: Floats) -> RuleData:
+    """What a rule may use of some placements; `past_mean` has a row a placement."""
     cost = data.market.placements.cost[rows]
     if data.market.commission_rate is not None:
         cost = np.full(len(rows), np.nan)  # a commission is known only with the sale
@@ -192,7 +199,7 @@ def _rule_data(data: Dataset, rows: Ints, past_mean: Floats) -> RuleData:
     return RuleData(data.x[rows], data.labels.goal[rows], log_cost, past_mean[rows])
 
 
-def _past_mean(data: Dataset, target: str) -> Floats:
+def past_mean(data: Dataset, target: str) -> Floats:
     """Log of the creator's mean outcome over settled placements, as of the day; NaN without any."""
     columns = {
         "value": ("value", "valued"), "net_revenue": ("revenue", "sales"), "conversions": ("conversions", "viewed"),
@@ -210,6 +217,3 @@ def _why_not_value(data: Dataset, split: Split) -> str:
         f"value could not be judged: {learnt} placements with a known value had settled before the window opened and "
         f"{judged} inside it know theirs (at least {MIN_JUDGED} of each are needed)"
     )
-
-
-__all__ = ["MODEL", "Backtest", "Dataset", "backtest", "build_dataset", "outcome", "predict", "slice_members"]

@@ -33,9 +33,15 @@ def _feature(name: str, sign: float = 1.0) -> Callable[[RuleData], Floats]:
 RULES: dict[str, Callable[[RuleData], Floats]] = {
     "random": lambda data: np.zeros(len(data.goal)),
     "followers": _feature("log_followers"),
+    "engagement rate": _feature("log_engagement_per_follower"),
     "engagement per cost": _feature("log_price_per_engagement", -1.0),
     "geo-adjusted views per cost": _feature("log_price_per_target_view", -1.0),
     "creator's past mean": lambda data: data.past_mean,
+}
+# by what each rule picks creators, where that is not its score
+ORDERS: dict[str, Callable[[RuleData], Floats]] = {
+    "random": lambda data: np.random.default_rng(0).random(len(data.goal)),
+    "creator's past mean": lambda data: data.past_mean - data.log_cost,
 }
 RIDGE = "ridge on logs"
 
@@ -54,6 +60,11 @@ def rule_predictions(train: RuleData, y: Floats, test: RuleData) -> dict[str, Fl
     predictions = {name: _calibrated(score, train, y, test) for name, score in RULES.items()}
     predictions[RIDGE] = _ridge(train, y, test)
     return predictions
+
+
+def rule_orders(data: RuleData) -> dict[str, Floats]:
+    """What each simple rule would rank creators by for the most ROI, shape (n,); NaN where it has nothing to say."""
+    return {name: ORDERS.get(name, score)(data) for name, score in RULES.items()}
 
 
 def _calibrated(score: Callable[[RuleData], Floats], train: RuleData, y: Floats, test: RuleData) -> Floats:

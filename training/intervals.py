@@ -27,15 +27,15 @@ def fit_intervals(actual: Floats, expected: Floats, goals: NDArray[np.str_]) -> 
     return fitted
 
 
-def coverage(intervals: dict[str, Interval], actual: Floats, expected: Floats, goals: NDArray[np.str_]) -> float:
-    """Share of placements whose value lies inside its 80 % interval; zeros are shared out, see `share_inside`."""
+def inside(intervals: dict[str, Interval], actual: Floats, expected: Floats, goals: NDArray[np.str_]) -> Floats:
+    """Share of each placement's value inside its 80 % interval, shape (n,); zeros are shared out (`share_inside`)."""
     below, upto = np.zeros(len(actual)), np.zeros(len(actual))
     for goal in np.unique(goals):
         rows = np.flatnonzero(goals == goal)
         draws = intervals.get(str(goal), intervals["any"]).draws(expected[rows])
         below[rows] = (draws < actual[rows, None]).mean(axis=1)
         upto[rows] = (draws <= actual[rows, None]).mean(axis=1)
-    return float(share_inside(below, upto).mean())
+    return share_inside(below, upto)
 
 
 def _fit(actual: Floats, expected: Floats) -> Interval:

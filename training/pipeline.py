@@ -116,9 +116,7 @@ def train(
     result = backtest(data, split, options)
     rows = labelled(market.placements, loaded.as_of)
     say(f"fitting on {len(rows)} settled placements")
-    model = _with_intervals(
-        fit_model(market, data.x[rows], data.labels.part(rows), options), data, rows, result, options
-    )
+    model = fit_served(data, rows, result, options)
     verdict = judge_promotion(loaded.report.ok, result, (len(split.train), len(split.test)))
     say("building the catalogue")
     catalogue_tag = publish.store_catalogue(home, build_catalogue(market, loaded.as_of, settings))
@@ -131,6 +129,7 @@ def train(
         save_model(model, artefact)
         record = run_record(model, artefact, data, loaded.tables, loaded.report, rows, result, verdict, options)
         version, run_id = tracking.log_run(home, record)
+    assert version is not None  # the record holds a model
     model = model.with_version(version)
     labels = {"version": version, "run_id": run_id, "feature_schema": schema_hash()}
     model_tag = publish.store_model(home, model, labels)
@@ -163,6 +162,12 @@ def rebuild_catalogue(folder: Path, home: Path, as_of: date | None = None) -> st
             )
         publish.publish(home, release.model, tag)
     return tag
+
+
+def fit_served(data: Dataset, rows: NDArray[np.int64], result: Backtest | None, options: FitOptions) -> Model:
+    """The model to serve: fitted on all labelled rows, its intervals measured on rows it had not seen."""
+    model = fit_model(data.market, data.x[rows], data.labels.part(rows), options)
+    return _with_intervals(model, data, rows, result, options)
 
 
 def _with_intervals(

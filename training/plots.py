@@ -31,7 +31,7 @@ def run_figures(result: Backtest | None, model: Model, sample: Matrix) -> dict[s
 
 def calibration(result: Backtest) -> Any:
     """Mean predicted against mean actual outcome by decile of the prediction, model and best rule."""
-    figure, axes = _figure(f"Calibration of {result.target} on later placements")
+    figure, axes = new_figure(f"Calibration of {result.target} on later placements")
     low, high = np.inf, 0.0
     for name in (MODEL, result.best_rule):
         predicted = result.predicted[name]
@@ -52,7 +52,7 @@ def calibration(result: Backtest) -> Any:
 
 def captured(result: Backtest) -> Any:
     """Share of the actual outcome on the placements predicted best, model against every rule."""
-    figure, axes = _figure(f"Captured {result.target}: share on the best predicted placements")
+    figure, axes = new_figure(f"Captured {result.target}: share on the best predicted placements")
     share = np.linspace(0, 1, len(result.actual) + 1)
     for name, predicted in result.predicted.items():
         running = np.concatenate([[0.0], np.cumsum(result.actual[np.argsort(-predicted, kind="stable")])])
@@ -64,7 +64,7 @@ def captured(result: Backtest) -> Any:
 
 def deviance_by_slice(result: Backtest) -> Any:
     """Deviance of the model and the best rule in each slice; less is better."""
-    figure, axes = _figure("Deviance by slice (less is better)", height=7.0)
+    figure, axes = new_figure("Deviance by slice (less is better)", height=7.0)
     rows = [
         (f"{kind}: {member} ({by_name[MODEL].rows})", by_name[MODEL].deviance, by_name[result.best_rule].deviance)
         for kind, members in result.slices.items()
@@ -82,7 +82,7 @@ def deviance_by_slice(result: Backtest) -> Any:
 
 def factor_importance(model: Model, sample: Matrix) -> Any:
     """Mean absolute contribution of each factor to the log of each stage."""
-    figure, axes = _figure("What moves each stage: mean absolute contribution by factor")
+    figure, axes = new_figure("What moves each stage: mean absolute contribution by factor")
     importance = stage_importance(model, sample)
     left = np.zeros(len(importance))
     names = list(importance)
@@ -110,7 +110,8 @@ def stage_importance(model: Model, sample: Matrix) -> dict[str, dict[str, float]
     return importance
 
 
-def _figure(title: str, height: float = 5.0) -> tuple[Any, Any]:
+def new_figure(title: str, height: float = 5.0) -> tuple[Any, Any]:
+    """A figure with one plot in it, bound to no window."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.0, height), layout="constrained")

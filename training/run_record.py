@@ -19,7 +19,7 @@ from training.gate import Verdict
 from training.plots import run_figures
 from training.split import iso
 from training.stage_fit import FitOptions
-from training.tracking import RunRecord
+from training.tracking import ModelRecord, RunRecord
 
 SAMPLE_ROWS = 200  # rows behind the factor plot and the signature
 
@@ -49,6 +49,7 @@ def run_record(
         params=_params(model, rows, result, options),
         metrics=metrics,
         tags={
+            "kind": "train",
             "verdict": "promote" if verdict.promote else "do not promote",
             "synthetic": str(card["synthetic"]).lower(),
             "data_digest": card["data"]["digest"],
@@ -59,11 +60,8 @@ def run_record(
         dicts={"model_card.json": dict(card)},
         tables=tables_of_run,
         figures=run_figures(result, model, sample),
-        datasets=_datasets(tables, card["data"]["folder"]),
-        model=model,
-        model_folder=artefact,
-        sample=sample,
-        verdict=verdict.text(),
+        datasets=datasets(tables, card["data"]["folder"]),
+        model=ModelRecord(model, artefact, sample, verdict.text()),
     )
 
 
@@ -85,7 +83,8 @@ def _params(model: Model, rows: NDArray[np.int64], result: Backtest | None, opti
     }
 
 
-def _datasets(tables: Tables, source: str) -> dict[str, tuple[pl.DataFrame, str]]:
+def datasets(tables: Tables, source: str) -> dict[str, tuple[pl.DataFrame, str]]:
+    """The data of a run as MLflow records them: names, sizes and digests."""
     columns = ["placement_id", "campaign_id", "creator_id", "agreed_on", "fee", "impressions", "revenue"]
     return {
         "placements": (tables.placements.select(columns), source),

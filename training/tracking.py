@@ -28,8 +28,18 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 
 @dataclass(frozen=True)
+class ModelRecord:
+    """A model to register: its artefact folder, rows of features to show its signature on, and the gate's verdict."""
+
+    model: Model
+    folder: Path
+    sample: Matrix
+    verdict: str
+
+
+@dataclass(frozen=True)
 class RunRecord:
-    """Everything one training run leaves for its reviewers."""
+    """Everything one run leaves for its reviewers; a backtest registers no model."""
 
     name: str
     description: str
@@ -41,10 +51,7 @@ class RunRecord:
     tables: Mapping[str, pl.DataFrame]
     figures: Mapping[str, Any]
     datasets: Mapping[str, tuple[pl.DataFrame, str]]
-    model: Model
-    model_folder: Path
-    sample: Matrix
-    verdict: str
+    model: ModelRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -122,55 +129,57 @@ def prepare(home: Path) -> None:
         pass
 
 
-def log_run(home: Path, record: RunRecord) -> tuple[str, str]:
-    """Record a run and register its model.
+def log_run(home: Path, record: RunRecord) -> tuple[str | None, str]:
+    """Record a run, and register its model if it has one.
 
     Returns:
-        The registered version and the run's id.
+        The registered version, or None, and the run's id.
     """
-    with _mlflow(home) as mlflow:
-        import pandas as pd
+    with _mlflow(home) as mlflow, mlflow.start_run(run_name=record.name, description=record.description) as run:
+        mlflow.set_tags(dict(record.tags))
+        mlflow.log_params(dict(record.params))
+        mlflow.log_metrics(dict(record.metrics))
+        for name, (frame, source) in record.datasets.items():
+            dataset = mlflow.data.from_pandas(frame.to_pandas(), source=source, name=name)
+            mlflow.log_input(dataset, context=name)
+        for name, text in record.texts.items():
+            mlflow.log_text(text, name)
+        for name, data in record.dicts.items():
+            mlflow.log_dict(data, name)
+        for name, frame in record.tables.items():
+            mlflow.log_table(frame.to_pandas(), f"tables/{name}.json")
+            mlflow.log_text(frame.write_csv(), f"tables/{name}.csv")
+        for name, figure in record.figures.items():
+            mlflow.log_figure(figure, f"plots/{name}.png")
+        run_id = str(run.info.run_id)
+        return None if record.model is None else _register(mlflow, record.model, run_id, record.tags), run_id
 
-        with mlflow.start_run(run_name=record.name, description=record.description) as run:
-            mlflow.set_tags(dict(record.tags))
-            mlflow.log_params(dict(record.params))
-            mlflow.log_metrics(dict(record.metrics))
-            for name, (frame, source) in record.datasets.items():
-                dataset = mlflow.data.from_pandas(frame.to_pandas(), source=source, name=name)
-                mlflow.log_input(dataset, context=name)
-            for name, text in record.texts.items():
-                mlflow.log_text(text, name)
-            for name, data in record.dicts.items():
-                mlflow.log_dict(data, name)
-            for name, frame in record.tables.items():
-                mlflow.log_table(frame.to_pandas(), f"tables/{name}.json")
-                mlflow.log_text(frame.write_csv(), f"tables/{name}.csv")
-            for name, figure in record.figures.items():
-                mlflow.log_figure(figure, f"plots/{name}.png")
-            sample = pd.DataFrame(record.sample, columns=list(NAMES))
-            expected = record.model.expected(record.sample)
-            output = pd.DataFrame({name: values for name, values in expected.items() if name != "one"})
-            root = Path(__file__).resolve().parent.parent
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(Path(__file__).with_name("mlflow_model.py")),
-                artifacts={"model": str(record.model_folder)},
-                code_paths=[str(root / "features"), str(root / "serving")],
-                signature=mlflow.models.infer_signature(sample, output),
-                pip_requirements=["lightgbm", "numpy", "polars", "pydantic", "pycountry"],
-            )
-            client = mlflow.MlflowClient()
-            if not client.search_registered_models(f"name = '{REGISTERED}'"):
-                client.create_registered_model(REGISTERED)
-            registered = client.create_model_version(
-                REGISTERED, info.model_uri, run_id=run.info.run_id, model_id=info.model_id
-            )
-            version = str(registered.version)
-            client.set_registered_model_alias(REGISTERED, CHALLENGER, version)
-            client.update_model_version(REGISTERED, version, description=record.verdict)
-            for key, value in record.tags.items():
-                client.set_model_version_tag(REGISTERED, version, key, value)
-            return version, run.info.run_id
+
+def _register(mlflow: Any, record: ModelRecord, run_id: str, tags: Mapping[str, str]) -> str:
+    import pandas as pd
+
+    sample = pd.DataFrame(record.sample, columns=list(NAMES))
+    expected = record.model.expected(record.sample)
+    output = pd.DataFrame({name: values for name, values in expected.items() if name != "one"})
+    root = Path(__file__).resolve().parent.parent
+    info = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(Path(__file__).with_name("mlflow_model.py")),
+        artifacts={"model": str(record.folder)},
+        code_paths=[str(root / "features"), str(root / "serving")],
+        signature=mlflow.models.infer_signature(sample, output),
+        pip_requirements=["lightgbm", "numpy", "polars", "pydantic", "pycountry"],
+    )
+    client = mlflow.MlflowClient()
+    if not client.search_registered_models(f"name = '{REGISTERED}'"):
+        client.create_registered_model(REGISTERED)
+    registered = client.create_model_version(REGISTERED, info.model_uri, run_id=run_id, model_id=info.model_id)
+    version = str(registered.version)
+    client.set_registered_model_alias(REGISTERED, CHALLENGER, version)
+    client.update_model_version(REGISTERED, version, description=record.verdict)
+    for key, value in tags.items():
+        client.set_model_version_tag(REGISTERED, version, key, value)
+    return version
 
 
 def set_champion(home: Path, version: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.interval import Interval
-from training.intervals import MIN_ROWS, coverage, fit_intervals
+from training.intervals import MIN_ROWS, fit_intervals, inside
 
 
 def draw(rng, kind, n):
@@ -27,15 +27,15 @@ def test_four_fifths_of_later_values_lie_inside(kind):
     actual, expected = draw(rng, kind, 4000)
     later, later_expected = draw(rng, kind, 4000)
     fitted = fit_intervals(actual, expected, goals)
-    assert coverage(fitted, later, later_expected, goals) == pytest.approx(0.8, abs=0.025)
+    assert inside(fitted, later, later_expected, goals).mean() == pytest.approx(0.8, abs=0.025)
 
 
 def test_coverage_sees_intervals_that_are_too_narrow_or_too_wide():
     rng = np.random.default_rng(0)
     expected, goals = rng.lognormal(4, 1, 2000), np.repeat("a", 2000)
     fitted = fit_intervals(expected * rng.lognormal(0, 0.5, 2000), expected, goals)
-    assert coverage(fitted, expected * rng.lognormal(0, 1.5, 2000), expected, goals) < 0.5
-    assert coverage(fitted, expected * rng.lognormal(0, 0.1, 2000), expected, goals) > 0.98
+    assert inside(fitted, expected * rng.lognormal(0, 1.5, 2000), expected, goals).mean() < 0.5
+    assert inside(fitted, expected * rng.lognormal(0, 0.1, 2000), expected, goals).mean() > 0.98
 
 
 def test_spread_is_measured_by_size():
@@ -67,8 +67,8 @@ def test_a_goal_with_few_rows_is_left_to_all_goals():
     assert (fitted["any"].rows, fitted["enough"].rows) == (2 * MIN_ROWS - 1, MIN_ROWS)
     narrow = {**fitted, "enough": Interval(np.array([]), np.ones((1, 100)), 60)}
     # by its own goal's interval nothing but the prediction itself is inside, by that of all goals much is
-    assert coverage(narrow, expected * 1.1, expected, np.repeat("enough", len(goals))) == 0
-    assert coverage(narrow, expected * 1.1, expected, np.repeat("few", len(goals))) > 0.9
+    assert inside(narrow, expected * 1.1, expected, np.repeat("enough", len(goals))).mean() == 0
+    assert inside(narrow, expected * 1.1, expected, np.repeat("few", len(goals))).mean() > 0.9
 
 
 def test_the_json_round_trip_is_exact():

@@ -1,0 +1,70 @@
+"""The tables of docs/quality.md, from the figures of finished runs."""
+
+from typing import Any
+
+SHOWN = {
+    "lift": "lift", "ndcg": "NDCG@10", "regret": "regret", "promise": "promise / delivery",
+    "decile_error": "decile error", "coverage": "80 % covers, all", "coverage_picks": "80 % covers, picks",
+}  # fmt: skip
+
+
+def tables(runs: list[dict[str, Any]]) -> str:
+    """Three tables in Markdown; every figure is the mean over seeds."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault((run["run"][0], run["run"][1]), []).append(run)
+    names = list(dict.fromkeys(name for run in runs for name in run["figures"]))
+    return "\n".join([_shares(groups, names), "", _model(groups), "", _cold(groups)])
+
+
+def _shares(groups: dict[tuple[str, int], list[dict[str, Any]]], names: list[str]) -> str:
+    lines = [_row("world", "placements", "seeds", *(f"**{n}**" if n == "model" else n for n in names)),
+             _row(*["---"] * (3 + len(names)))]  # fmt: skip
+    for (world, size), runs in groups.items():
+        cells = []
+        for name in names:
+            found = [run["figures"][name]["oracle_share"] for run in runs if name in run["figures"]]
+            cells.append("-" if not found else f"{mean(found):.3f}")
+            if name == "model":
+                cells[-1] = f"**{cells[-1]}** ({min(found):.2f}-{max(found):.2f})"
+        lines.append(_row(world, f"{size:,}", str(len(runs)), *cells))
+    return "\n".join(lines)
+
+
+def _model(groups: dict[tuple[str, int], list[dict[str, Any]]]) -> str:
+    lines = [_row("world", "placements", *SHOWN.values(), "80 % covers, later placements", "deviance (ridge)"),
+             _row(*["---"] * (4 + len(SHOWN)))]  # fmt: skip
+    for (world, size), runs in groups.items():
+        cells = []
+        for figure in SHOWN:
+            found = [run["figures"]["model"][figure] for run in runs if figure in run["figures"]["model"]]
+            cells.append("-" if not found else f"{mean(found):,.0f}" if figure == "regret" else f"{mean(found):.3f}")
+        covered = [run["history_coverage"] for run in runs if run["history_coverage"] is not None]
+        judged = [run["deviance"] for run in runs if run["deviance"]]
+        deviance = "-"
+        if judged:
+            own, ridge = (mean([one[name] for one in judged]) for name in ("model", "ridge on logs"))
+            deviance = f"{own:.3f} ({ridge:.3f})"
+        lines.append(_row(world, f"{size:,}", *cells, f"{mean(covered):.3f}" if covered else "-", deviance))
+    return "\n".join(lines)
+
+
+def _cold(groups: dict[tuple[str, int], list[dict[str, Any]]]) -> str:
+    members = list(dict.fromkeys(name for runs in groups.values() for run in runs for name in run["slices"]))
+    members = [name for name in members if name.split(":")[0] in ("goal", "tier", "creator")]
+    lines = [_row("world", "placements", *members), _row(*["---"] * (2 + len(members)))]
+    for (world, size), runs in groups.items():
+        cells = []
+        for member in members:
+            found = [run["slices"][member]["oracle_share"] for run in runs if member in run["slices"]]
+            cells.append(f"{mean(found):.2f}" if found else "-")
+        lines.append(_row(world, f"{size:,}", *cells))
+    return "\n".join(lines)
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
