@@ -73,7 +73,8 @@ def _with_histories(market: Market) -> Market:
     p = market.placements
     profile = market.profile(p.creator, p.agreed)
     codes = market.codes(p.creator, profile["follower_count"])
-    share = _value_shares(market, codes["country"])
+    audience = market.lists(p.creator, p.agreed)["country"]
+    share = value_shares(market, audience, codes["country"], p.campaign, p.agreed)
     goal = market.campaigns.goal[p.campaign]
     formula = placement_value(
         goal,
@@ -106,16 +107,22 @@ def _with_histories(market: Market) -> Market:
     return replace(market, placements=placements, histories=histories)
 
 
-def _value_shares(market: Market, home: Ints) -> Floats:
-    """g of every placement, shape (p,); an unknown audience is filled by what was known before its month began."""
-    p = market.placements
-    lists = market.lists(p.creator, p.agreed)["country"]
-    month = p.agreed // PRIOR_DAYS
-    share = np.ones(len(p))
+def value_shares(market: Market, audience: Lists, home: Ints, campaign: Ints, day: Ints) -> Floats:
+    """g of the value formula; an unknown audience is filled by what was known before the day's month began.
+
+    Args:
+        market: the encoded data.
+        audience: countries of each creator's audience, n rows.
+        home: country codes of the creators, shape (n,).
+        campaign: campaign codes, shape (n,).
+        day: UTC decision days, shape (n,).
+    """
+    month = day // PRIOR_DAYS
+    share = np.ones(len(day))
     for number in np.unique(month):
         rows = np.flatnonzero(month == number)
         prior = market.prior_at(int(number) * PRIOR_DAYS)
-        share[rows] = value_share(lists.rows(rows), home[rows], market.campaigns, p.campaign[rows], prior)
+        share[rows] = value_share(audience.rows(rows), home[rows], market.campaigns, campaign[rows], prior)
     return share
 
 
@@ -217,6 +224,7 @@ def _placements(tables: Tables, creator_of: Vocabulary, words: Vocabularies) -> 
         fee=column("fee"),
         extra_cost=np.nan_to_num(column("product_cost")) + np.nan_to_num(column("other_cost")),
         value_share=np.full(frame.height, np.nan),
+        propensity=column("propensity"),
         outcomes={name: outcomes[name] for name in OUTCOMES},
         overridden=~np.isnan(outcomes["value"]),
     )

@@ -42,7 +42,8 @@ class Creators:
 class Placements:
     """p placements in the order of their table, shape (p,) each.
 
-    `value_share` is g of the value formula. `outcomes` are NaN where unknown; `value` is by the formula or the data's
+    `value_share` is g of the value formula, `propensity` the chance with which it was chosen, NaN where not given.
+    `outcomes` are NaN where unknown; `value` is by the formula or the data's
     own override (`overridden`).
     """
 
@@ -56,6 +57,7 @@ class Placements:
     fee: Floats
     extra_cost: Floats
     value_share: Floats
+    propensity: Floats
     outcomes: Mapping[str, Floats]
     overridden: NDArray[np.bool_]
 

@@ -205,24 +205,30 @@ def _with_start(brief: Brief, release: Release) -> dict[str, object]:
     return {**brief.model_dump(), "starts_on": starts_on}
 
 
+def expected_fee(model: Model, price: Floats, x: Matrix) -> Floats:
+    """The price where it is known, else the fee the model estimates; a commission is that of the expected sales."""
+    if model.commission_rate is not None:
+        return np.asarray(model.commission_rate * model.expected(x).get("net_revenue", np.full(len(x), np.nan)))
+    fee = np.array(price)
+    unknown = np.flatnonzero(np.isnan(fee))
+    estimated = model.estimated_fee(x[unknown]) if len(unknown) else None
+    if estimated is not None:
+        fee[unknown] = estimated
+    return fee
+
+
 def _fees(catalogue: Catalogue, model: Model, x: Matrix, deliverable: int) -> tuple[Floats, Floats]:
     """Fee of each creator and where it is from: priced for the deliverable, else known, else estimated."""
     state = catalogue.state
-    if model.commission_rate is not None:
-        sales = model.expected(x).get("net_revenue", np.full(len(x), np.nan))
-        return model.commission_rate * sales, np.full(len(x), ESTIMATED)
-    fee = np.array(state.profile["price"])
-    source = np.where(np.isnan(fee), ESTIMATED, np.nan_to_num(state.profile["price_source"]))
+    price = np.asarray(state.profile["price"])
+    source = np.where(np.isnan(price), ESTIMATED, np.nan_to_num(state.profile["price_source"]))
     if 0 <= deliverable < state.deliverable_prices.shape[1]:
         priced = state.deliverable_prices[:, deliverable]
         source = np.where(np.isnan(priced), source, state.deliverable_sources[:, deliverable])
-        fee = np.where(np.isnan(priced), fee, priced)
-    unknown = np.flatnonzero(np.isnan(fee))
-    if len(unknown):
-        estimated = model.estimated_fee(x[unknown])
-        if estimated is not None:
-            fee[unknown] = estimated
-    return fee, source
+        price = np.where(np.isnan(priced), price, priced)
+    if model.commission_rate is not None:
+        source = np.full(len(x), ESTIMATED)
+    return expected_fee(model, price, x), source
 
 
 def _order(scores: Scores, brief: Brief) -> Floats:
