@@ -1,6 +1,7 @@
 """The model card: what a model was trained on, how it was judged, and what it may be used for."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def model_card(
         "version": model.version,
         "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "as_of": iso(as_of),
-        "synthetic": is_synthetic(market),
+        "synthetic": is_synthetic(market.words.brand.values),
         "data": {
             "folder": folder.resolve().name,
             "digest": folder_digest(folder),
@@ -65,9 +66,8 @@ def model_card(
     }
 
 
-def is_synthetic(market: Market) -> bool:
+def is_synthetic(brands: Sequence[str]) -> bool:
     """Whether the data say of themselves that they are synthetic: every brand is named so."""
-    brands = market.words.brand.values
     return bool(brands) and all(brand.startswith(SYNTHETIC) for brand in brands)
 
 

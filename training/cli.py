@@ -135,6 +135,29 @@ def train(
 
 
 @app.command()
+def backtest(
+    folder: Folder,
+    as_of: AsOf = None,
+    seed: Annotated[int, typer.Option(help="of the trees and of what is resampled", min=0)] = 0,
+    home: Home = HOME,
+) -> None:
+    """Judge the model beside simple rules: on later placements, and by the truth where `sample --truth` wrote one."""
+    from training.evaluate import evaluate
+    from training.evaluate_report import show
+    from training.progress import progress
+
+    os.environ.setdefault("MPLCONFIGDIR", str((home / "matplotlib").resolve()))
+    console = _console()
+    with _report_of_errors(), progress(console) as say:
+        found = evaluate(folder, home, as_of=_day(as_of), seed=seed, say=say)
+    for finding in found.report.warnings:
+        console.print(f"warning: {finding}", markup=False, style="yellow")
+    for part in show(found):
+        console.print(part, markup=False, highlight=False) if isinstance(part, str) else console.print(part)
+    console.print(f"The same with plots in MLflow: influencer-roi ui --home {home}", highlight=False)
+
+
+@app.command()
 def catalogue(folder: Folder, as_of: AsOf = None, home: Home = HOME) -> None:
     """Rebuild only what is served about creators, for the model in force."""
     from serving.release import read_release_file

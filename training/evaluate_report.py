@@ -1,16 +1,23 @@
 """What `backtest` says: tables for the terminal, and the same as frames for MLflow."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import polars as pl
+from rich.console import RenderableType
 from rich.table import Table
 
 from training.backtest import MODEL, Backtest
+from training.gate import judge_promotion
 from training.ranges import Range, Ranges
 from training.split import iso
+from training.tier_table import tier_report, tier_sentences
 from training.truth_judge import TruthResult
+
+if TYPE_CHECKING:
+    from training.evaluate import Evaluation
 
 CANNOT_TELL = (
     "What history cannot tell: how creators would have done whom nobody booked, so whether picks would have been good; "
@@ -18,14 +25,34 @@ CANNOT_TELL = (
 )
 TRUTH_COLUMNS = {
     "oracle_share": "share of oracle",
-    "lift": "lift over pool",
+    "lift": "lift",
     "ndcg": "NDCG@10",
-    "regret": "regret a brief",
-    "promise": "promise / delivery",
+    "regret": "regret/brief",
+    "promise": "promise/delivery",
     "decile_error": "decile error",
-    "coverage": "80 % covers, all",
-    "coverage_picks": "80 % covers, picks",
+    "coverage": "in 80 %: all",
+    "coverage_picks": "picks",
 }
+
+
+def show(found: "Evaluation") -> Iterator[RenderableType]:
+    """Everything for the terminal, in the order of what matters most: sentences are strings."""
+    if found.truth is not None:
+        yield truth_table(found.truth)
+        yield truth_slice_table(found.truth)
+    if found.history is None:
+        rows = (len(found.split.train), len(found.split.test))
+        yield judge_promotion(found.report.ok, None, rows).lines[-1]
+    else:
+        yield history_table(found.history, found.ranges)
+        if found.history.missing:
+            yield f"{found.history.missing}; judged is {found.history.target} alone"
+        yield CANNOT_TELL
+    yield tier_report(found.tiers)
+    yield from tier_sentences(found.tiers)
+    if found.follow is not None:
+        yield "Following the model:"
+        yield from found.follow.sentences()
 
 
 def truth_table(result: TruthResult) -> Table:
@@ -33,7 +60,8 @@ def truth_table(result: TruthResult) -> Table:
     facts = result.facts
     table = Table(
         title=f"Picks by the truth of {result.figures[MODEL].briefs} held-out briefs of the SYNTHETIC world "
-        f"{facts['world']}: ten picks of up to {facts['pool']} candidates, money in {facts['currency']}",
+        f"{facts['world']}: ten picks of up to {facts['pool']} candidates, money in {facts['currency']}; in 80 %: drawn "
+        "ROIs inside their interval",
         title_justify="left",
     )
     table.add_column("picked by")
@@ -69,7 +97,7 @@ def truth_slice_table(result: TruthResult) -> Table:
     """Share of oracle and lift within each slice, the best rule beside the model."""
     rule = result.best_rule
     table = Table(title=f"By slice: model ({rule})", title_justify="left")
-    for heading in ("slice", "member", "briefs", "share of oracle", "lift over pool", "80 % covers, picks"):
+    for heading in ("slice", "member", "briefs", "share of oracle", "lift over pool", "picks in 80 %"):
         table.add_column(heading, justify="left" if heading in ("slice", "member") else "right")
     for kind, members in result.slices.items():
         for member, by_name in members.items():

@@ -1,4 +1,4 @@
-"""How sure the figures of later placements are: 90 % intervals that resample whole campaigns, as rows of one are alike."""
+"""How sure the figures of later placements are: 90 % intervals that resample whole campaigns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

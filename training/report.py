@@ -70,13 +70,13 @@ def flat_metrics(result: Backtest) -> dict[str, float]:
     """Every figure under a name MLflow takes: `deviance`, `rule/followers/deviance`, `goal/local/deviance`."""
     out: dict[str, float] = {}
     for name, metrics in result.metrics.items():
-        prefix = "" if name == MODEL else f"rule/{_plain(name)}/"
+        prefix = "" if name == MODEL else f"rule/{plain(name)}/"
         out |= {f"{prefix}{figure}": value for figure, value in metrics.as_dict().items()}
     for kind, members in result.slices.items():
         for member, by_name in members.items():
             for name, metrics in by_name.items():
-                who = "model" if name == MODEL else _plain(name)
-                out |= {f"{kind}/{_plain(member)}/{who}/{figure}": v for figure, v in metrics.as_dict().items()}
+                who = "model" if name == MODEL else plain(name)
+                out |= {f"{kind}/{plain(member)}/{who}/{figure}": v for figure, v in metrics.as_dict().items()}
     if result.coverage is not None:
         out["coverage_80"] = result.coverage
     out["gain_over_best_rule"] = result.metrics[result.best_rule].deviance - result.metrics[MODEL].deviance
@@ -104,5 +104,6 @@ def _figures(metrics: Metrics) -> dict[str, float | None]:
     return {"rows": known["rows"], **{column: known.get(column) for column in COLUMNS}}
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name with only what MLflow allows in the name of a metric."""
     return re.sub(r"[^0-9A-Za-z_. -]", "", name).replace(" ", "_") or "other"

@@ -1,0 +1,95 @@
+"""`influencer-roi backtest`: everything the data can say about the model, beside the rules, without publishing one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.check import Report
+from features.settings import load_settings
+from features.value import GOALS
+from training import tracking
+from training.backtest import Backtest, backtest, build_dataset
+from training.evaluate_record import evaluation_record
+from training.off_policy import off_policy
+from training.off_policy_answer import OffPolicy
+from training.pipeline import Say, config_path, fit_served, load
+from training.ranges import Ranges, history_ranges
+from training.sample_truth import FOLDER, read_truth
+from training.split import Split, iso, labelled, time_split
+from training.stage_fit import FitOptions
+from training.tier_table import TierTable, tier_table
+from training.truth_judge import TruthResult, judge_by_truth
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a backtest came to.
+
+    Attributes:
+        folder: where the data lie.
+        report: of the check.
+        as_of: the day decided on.
+        split: the window and what had settled before it.
+        history: what later placements say; None where nothing could be judged.
+        goals: goal of each judged row of `history`; empty without it.
+        ranges: intervals of its figures, by prediction; empty without it.
+        follow: what following the model would have returned by the log; None without `history`.
+        tiers: which tier returned more.
+        truth: what the truth says; None without one.
+    """
+
+    folder: Path
+    report: Report
+    as_of: int
+    split: Split
+    history: Backtest | None
+    goals: NDArray[np.str_]
+    ranges: Mapping[str, Ranges]
+    follow: OffPolicy | None
+    tiers: TierTable
+    truth: TruthResult | None
+
+
+def evaluate(
+    folder: Path, home: Path, *, as_of: date | None = None, seed: int = 0, say: Say = lambda _: None
+) -> Evaluation:
+    """Judge the model on later placements, on the log of choices and, where there is one, by the truth; record it all.
+
+    Args:
+        folder: the tables; `truth` in it is what `sample --truth` wrote.
+        home: where the run is recorded.
+        as_of: decide as if on this day; default: the day after the newest fact.
+        seed: of the trees and of what is resampled.
+        say: told what is being done.
+
+    Raises:
+        DataError: the data cannot be used, or the truth is of another market.
+    """
+    truth = read_truth(folder / FOLDER) if (folder / FOLDER).is_dir() else None
+    say(f"checking {folder}")
+    loaded = load(folder, load_settings(config_path(home)), as_of)
+    market, options = loaded.market, FitOptions(seed=seed)
+    data = build_dataset(market)
+    rows, split = labelled(market.placements, loaded.as_of), time_split(market.placements, loaded.as_of)
+    say(f"backtest: {len(split.train)} placements settled before {iso(split.opens)}, {len(split.test)} after")
+    history = backtest(data, split, options)
+    goals, ranges, follow = np.array([], dtype=str), {}, None
+    if history is not None:
+        goals = np.array(GOALS)[data.labels.goal[history.judged]]
+        ranges = history_ranges(history, market.placements.campaign[history.judged], seed)
+        say("what following the model would have returned")
+        follow = off_policy(data, history, seed, propensity=market.placements.propensity)
+    say("comparing tiers")
+    tiers = tier_table(market, data.context, rows)
+    judged = None
+    if truth is not None:
+        say(f"picking for {len(truth.briefs)} held-out briefs whose truth is known")
+        judged = judge_by_truth(data, rows, fit_served(data, rows, history, options), truth)
+    found = Evaluation(folder, loaded.report, loaded.as_of, split, history, goals, ranges, follow, tiers, judged)
+    say("logging to MLflow")
+    tracking.log_run(home, evaluation_record(found, loaded.tables, options))
+    return found
