@@ -16,7 +16,7 @@ PARAMS = {
 ROUNDS = 300
 
 
-def peer_advice(loaded: Any, data: Any, rows: Any, result: Any, model: Any) -> dict[str, Any]:
+def peer_advice(data: Any, rows: Any, result: Any, model: Any) -> dict[str, Any]:
     """Advice of each peer for the pool of a truth result, by name."""
     value = outcome(data, "value")
     learnt = rows[np.isfinite(value[rows])]

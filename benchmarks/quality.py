@@ -80,7 +80,7 @@ def of_market(world: str, placements: int, seed: int, briefs: int, *, peers: boo
     result = judge_by_truth(data, rows, model, truth)
     figures = {name: one.as_dict() for name, one in result.figures.items()}
     if peers:
-        for name, advice in peer_advice(loaded, data, rows, result, model).items():
+        for name, advice in peer_advice(data, rows, result, model).items():
             figures[name] = judge_picks(result.pool, advice).as_dict()
     slices = {
         f"{kind}: {member}": by_name["model"].as_dict()
@@ -89,7 +89,7 @@ def of_market(world: str, placements: int, seed: int, briefs: int, *, peers: boo
     }
     covered = None if history is None else history.coverage
     deviance = {} if history is None else {name: one.deviance for name, one in history.metrics.items()}
-    winner = tier_table(data, rows).winner
+    winner = tier_table(loaded.market, data.context, rows).overall.winner
     return {"figures": figures, "slices": slices, "history_coverage": covered, "deviance": deviance, "winner": winner}
 
 

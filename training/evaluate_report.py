@@ -60,8 +60,8 @@ def truth_table(result: TruthResult) -> Table:
     facts = result.facts
     table = Table(
         title=f"Picks by the truth of {result.figures[MODEL].briefs} held-out briefs of the SYNTHETIC world "
-        f"{facts['world']}: ten picks of up to {facts['pool']} candidates, money in {facts['currency']}; in 80 %: drawn "
-        "ROIs inside their interval",
+        f"{facts['world']}: ten picks of up to {facts['pool']} candidates, money in {facts['currency']}; in 80 %: "
+        "drawn ROIs inside their interval",
         title_justify="left",
     )
     table.add_column("picked by")
