@@ -33,8 +33,8 @@ def main() -> None:
     asked = parser.parse_args()
     done = _read(asked.results)
     for size in map(int, asked.sizes.split(",")):
-        for world in asked.worlds.split(","):
-            for seed in range(asked.seeds):
+        for seed in range(asked.seeds):
+            for world in asked.worlds.split(","):
                 key = [world, size, seed, asked.briefs]
                 if any(one["run"] == key for one in done):
                     continue

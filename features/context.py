@@ -61,6 +61,7 @@ def creator_view(market: Market, creator: Ints, day: Ints) -> CreatorView:
         "platform": history["platform"].at(joined["platform"], day),
     }
     profile["price"], profile["price_source"] = _price(market, creator, day, profile, own)
+    profile["known_price"] = profile["price"]
     profile["home_share"] = _home_share(lists["country"], codes["country"])
     return CreatorView(profile, codes, lists, records)
 

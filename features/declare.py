@@ -118,7 +118,9 @@ def shrunk_log_ratio(own: Totals, market: Totals, events: str, exposure: str, st
     with a Gamma prior (Robbins 1956). 0 for an entity without history, and where the market has none.
     """
     rate = ratio(market[events], market[exposure])
-    count = {"views": "viewed", "cost": "valued", "placements": "placements"}.get(exposure, "viewed")
+    count = {"views": "viewed", "cost": "valued", "placements": "placements", "sold_clicks": "sold"}.get(
+        exposure, "viewed"
+    )
     prior = strength * ratio(market[exposure], market[count])
     shrunk = ratio(own[events] + prior * rate, own[exposure] + prior)
     return np.nan_to_num(log_positive(ratio(shrunk, rate)), nan=0.0)

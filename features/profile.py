@@ -1,8 +1,8 @@
 """What was known about each creator's account on a day: readings, audience, price.
 
-Readings are smoothed where a single one is noisy: an exponentially weighted mean of logs over everything known by
-then (half-life three readings). Slow facts keep the last known value. A reading that arrives late and is older than
-one already known says nothing about the present and is left out.
+Where a single reading is noisy, the level of a signal is estimated from everything known by then
+(`features.local_level`), of logs where it is an amount. Counts that the platform itself keeps are taken as read. A
+reading that arrives late and is older than one already known says nothing about the present and is left out.
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from features import asof
 from features.codes import primary_language
 from features.encoding import Lists, Vocabulary
+from features.local_level import local_level
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-HALF_LIFE = 3  # readings; noise of about .3 in logs a reading against slow change
 GROWTH_DAYS = 90
 
-LEVELS = ("follower_count", "following_count", "content_count", "posts_per_week", "last_post_day", "price")
-SMOOTHED_LOGS = ("median_views", "avg_likes", "avg_comments", "avg_shares", "avg_saves")
-SMOOTHED = ("sponsored_share", "engagement_rate_sponsored", "audience_credibility", "content_polish")
+LEVELS = ("follower_count", "following_count", "content_count", "posts_per_week", "last_post_day")
+NOISY_LOGS = ("median_views", "avg_likes", "avg_comments", "avg_shares", "avg_saves", "price")
+NOISY = ("sponsored_share", "engagement_rate_sponsored", "audience_credibility", "content_polish")
 PRICE_SOURCES = ("quoted", "paid", "estimated")
 
 
@@ -55,33 +55,37 @@ def build_readings(snapshots: pl.DataFrame, creator: Ints) -> Readings:
             list(PRICE_SOURCES), [0.0, 1.0, 2.0], default=0.0, return_dtype=pl.Float64
         ),
     ).filter(pl.col("creator") >= 0)
-    numeric = [*LEVELS, *SMOOTHED_LOGS, *SMOOTHED]
+    numeric = [*LEVELS, *NOISY_LOGS, *NOISY]
     # every column takes part in the order, so that equal keys cannot come out in two orders
     frame = frame.sort(["creator", "known_day", "read_at", *numeric, "price_source"], nulls_last=False)
     frame = frame.filter(pl.col("read_at") >= pl.col("read_at").cum_max().over("creator"))
-    frame = frame.select(
-        "creator",
-        "known_day",
-        pl.when(pl.col("snapshot_at").is_null()).then(None).otherwise(pl.col("read_at").dt.epoch("d"))
-        .cast(pl.Float64).alias("snapshot_day"),
-        pl.when(pl.col("price").is_null()).then(None).otherwise(pl.col("price_source"))
-        .forward_fill().over("creator").alias("price_source"),
-        *(pl.col(name).forward_fill().over("creator") for name in LEVELS),
-        # rounded, so that a price of 100 comes back as 100 and is not over a budget of 100
-        *(_smoothed(pl.col(name).log1p()).exp().sub(1).round(4).alias(name) for name in SMOOTHED_LOGS),
-        *(_smoothed(pl.col(name)) for name in SMOOTHED),
-    )  # fmt: skip
-    keys = asof.keys(frame["creator"].to_numpy(), frame["known_day"].to_numpy())
+    creators, known = frame["creator"].to_numpy(), frame["known_day"].to_numpy()
+    read = asof.days(frame["read_at"])
+    dated = frame["snapshot_at"].is_not_null().to_numpy()
+
+    def level(name: str, reading: Floats) -> Floats:
+        # a price is what was asked, until the market shows that quotes scatter
+        usual = {"usual_noise": 0.0} if name == "price" else {}
+        return local_level(creators, known, read, reading, **usual).mean
+
     columns = {
-        name: frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        for name in frame.columns
-        if name not in ("creator", "known_day")
+        "snapshot_day": np.where(dated, read, np.nan),
+        "price_source": _last(frame, pl.when(pl.col("price").is_not_null()).then(pl.col("price_source"))),
+        **{name: _last(frame, pl.col(name)) for name in LEVELS},
+        # rounded, so that a price of 100 comes back as 100 and is not over a budget of 100
+        **{name: np.expm1(level(name, np.log1p(_floats(frame[name])))).round(4) for name in NOISY_LOGS},
+        **{name: level(name, _floats(frame[name])) for name in NOISY},
     }
-    return Readings(keys, columns)
+    return Readings(asof.keys(creators, known), columns)
 
 
-def _smoothed(readings: pl.Expr) -> pl.Expr:
-    return readings.ewm_mean(half_life=HALF_LIFE, ignore_nulls=True).forward_fill().over("creator")
+def _floats(column: pl.Series) -> Floats:
+    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def _last(frame: pl.DataFrame, reading: pl.Expr) -> Floats:
+    """The last known value of each creator."""
+    return _floats(frame.select(reading.forward_fill().over("creator").alias("last"))["last"])
 
 
 def profile_at(readings: Readings, creator: Ints, day: Ints) -> dict[str, Floats]:

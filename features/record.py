@@ -18,16 +18,19 @@ Ints = NDArray[np.int64]
 MICRO = 1e6
 CENTS = 100.0
 RECENT_DAYS = 90
+# clicks from which more of them tell little more: what varies then is not who happens to buy but how a post sells
+ENOUGH_CLICKS = 20.0
 
 # what is summed; a count beside every sum, because outcomes are only partly known
 COLUMNS = (
     "placements", "delivered", "viewed", "log_views", "views", "engaged_views", "engagements", "clicked_views",
-    "clicks", "sold_views", "conversions", "sales", "revenue", "valued", "value", "cost", "fees", "log_fee",
-    "sized_fees", "log_fee_per_follower", "sized_views", "sized_log_views", "log_followers", "log_followers_squared",
-    "log_views_by_log_followers",
+    "clicks", "sold_views", "conversions", "sold", "sold_clicks", "sold_orders", "sales", "revenue", "valued", "value",
+    "cost", "fees", "log_fee", "sized_fees", "log_fee_per_follower", "sized_views", "sized_log_views", "log_followers",
+    "log_followers_squared", "log_views_by_log_followers",
 )  # fmt: skip
-_UNITS = {"log_views": MICRO, "log_fee": MICRO, "log_fee_per_follower": MICRO, "sized_log_views": MICRO,
-          "log_followers": MICRO, "log_followers_squared": MICRO, "log_views_by_log_followers": MICRO,
+_UNITS = {"sold_clicks": MICRO, "sold_orders": MICRO, "log_views": MICRO, "log_fee": MICRO,
+          "log_fee_per_follower": MICRO, "sized_log_views": MICRO, "log_followers": MICRO,
+          "log_followers_squared": MICRO, "log_views_by_log_followers": MICRO,
           "revenue": CENTS, "value": CENTS, "cost": CENTS}  # fmt: skip
 
 
@@ -108,6 +111,9 @@ def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
         return viewed & ~np.isnan(outcomes[name])
 
     sized_views = viewed & (followers > 0)
+    clicks, conversions = outcomes["clicks"], outcomes["conversions"]
+    bought = delivered & (clicks > 0) & ~np.isnan(conversions)
+    weight = 1.0 / (1.0 + np.where(bought, clicks, 0.0) / ENOUGH_CLICKS)
     log_views = np.log1p(np.where(viewed, impressions, 0.0))
     log_followers = np.log(np.where(sized_views, followers, 1.0))
     sold = delivered & ~np.isnan(outcomes["net_revenue"])
@@ -124,6 +130,9 @@ def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
         "clicks": (known("clicks"), outcomes["clicks"]),
         "sold_views": (known("conversions"), impressions),
         "conversions": (known("conversions"), outcomes["conversions"]),
+        "sold": (bought, np.ones(len(fee))),
+        "sold_clicks": (bought, clicks * weight),
+        "sold_orders": (bought, conversions * weight),
         "sales": (sold, np.ones(len(fee))),
         "revenue": (sold, outcomes["net_revenue"]),
         "valued": (valued, np.ones(len(fee))),

@@ -83,6 +83,15 @@ def _rates(entity: str, words: str, scope: Scope) -> tuple[Feature, ...]:
     )  # fmt: skip
 
 
+def _sales_rate(entity: str, words: str, scope: Scope) -> Feature:
+    """Orders per click of one entity against the market, each placement counting for at most ENOUGH_CLICKS clicks."""
+    return _feature(
+        f"{entity}_sales_rate",
+        lambda c: shrunk_log_ratio(c.records[entity], c.records["market"], "sold_orders", "sold_clicks"),
+        f"past orders per click {words} against the market", scope=scope,
+    )  # fmt: skip
+
+
 FEATURES = (
     _feature("creator_placements", lambda c: np.log1p(c.records["creator"]["placements"]),
              "past placements of the creator", "expm1"),
@@ -105,6 +114,10 @@ FEATURES = (
     _feature("person_return",
              lambda c: shrunk_log_ratio(c.records["person_others"], c.records["market"], "value", "cost"),
              "past value per cost on the person's other accounts"),
+    _sales_rate("creator", "of the creator", "creator"),
+    _sales_rate("person_others", "of the person's other accounts", "creator"),
+    _sales_rate("brand", "of the brand", "pair"),
+    _sales_rate("niche", "in the brief's niche", "pair"),
     *_rates("brand", "of the brand", "pair"),
     *_rates("niche", "in the brief's niche", "pair"),
     *_rates("deliverable", "of the deliverable", "pair"),

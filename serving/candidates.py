@@ -48,7 +48,8 @@ class Candidates:
     Attributes:
         rows: their rows in the catalogue, ascending.
         x: features, shape (n, f).
-        fee, source: fee to expect, NaN where nothing tells, and its code in PRICE_SOURCES.
+        fee, fee_spread, source: fee to expect, NaN where nothing tells, the spread of its log, and where it is from, a
+            code into PRICE_SOURCES.
         share, credibility: g and q of the value formula; q is NaN where unknown.
         scores: what the model says.
         order: what `rank_by` asks to be highest.
@@ -59,6 +60,7 @@ class Candidates:
     rows: Ints
     x: Matrix
     fee: Floats
+    fee_spread: Floats
     source: Floats
     share: Floats
     credibility: Floats
@@ -87,7 +89,7 @@ def candidates(release: Release, brief: Brief) -> Candidates:
     deliverable = catalogue.words.deliverable.code_in_any_case(brief.deliverable)
     context = brief_context(catalogue.state, briefs, deliverable, catalogue.words, len(catalogue.tier_names))
     x = brief_matrix(catalogue.state, context)
-    fee, source = _fees(catalogue, model, x, deliverable)
+    fee, fee_spread, source = _fees(catalogue, model, x, deliverable)
     if model.commission_rate is None:
         # what a fee buys is judged at the fee of the answer, estimated ones included
         fill(x, replace(context, profile={**context.profile, "price": fee}), Family.COST)
@@ -107,6 +109,7 @@ def candidates(release: Release, brief: Brief) -> Candidates:
         rows=rows if named is None else named[rows],
         x=x[rows],
         fee=fee[rows],
+        fee_spread=fee_spread[rows],
         source=source[rows],
         share=share,
         credibility=credibility,
@@ -143,7 +146,7 @@ def score(
     if "value" in expected:
         given = np.isin(goal, [GOAL_CODES[name] for name in model.overridden_goals])
         value = np.where(given, expected["value"], value)
-    cost = fee + model.extra_cost
+    cost = fee + model.extra_cost.at(fee)
     return Scores(expected, value, cost, roi(value, cost, model.basis.cost_floor))
 
 
@@ -153,10 +156,8 @@ def possible_rois(model: Model, goal: str, found: Candidates, picks: Ints) -> Fl
         # the cost moves with the sale, so ROI is the same whatever is sold
         return found.scores.roi[picks][:, None]
     interval = model.intervals.get(goal, model.intervals["any"])
-    spread = 0.0 if model.fee is None else model.fee.spread
-    cost_spread = np.where(found.source[picks] == ESTIMATED, spread, 0.0)
     value, cost = found.scores.value[picks], found.scores.cost[picks]
-    return roi_draws(interval.draws(value), cost, cost_spread, model.basis.cost_floor)
+    return roi_draws(interval.draws(value), cost, found.fee_spread[picks], model.basis.cost_floor)
 
 
 def _named(catalogue: Catalogue, brief: Brief) -> Ints | None:
@@ -205,30 +206,36 @@ def _with_start(brief: Brief, release: Release) -> dict[str, object]:
     return {**brief.model_dump(), "starts_on": starts_on}
 
 
-def expected_fee(model: Model, price: Floats, x: Matrix) -> Floats:
-    """The price where it is known, else the fee the model estimates; a commission is that of the expected sales."""
-    if model.commission_rate is not None:
-        return np.asarray(model.commission_rate * model.expected(x).get("net_revenue", np.full(len(x), np.nan)))
-    fee = np.array(price)
-    unknown = np.flatnonzero(np.isnan(fee))
-    estimated = model.estimated_fee(x[unknown]) if len(unknown) else None
-    if estimated is not None:
-        fee[unknown] = estimated
-    return fee
+def expected_fee(model: Model, price: Floats, source: Floats, x: Matrix) -> tuple[Floats, Floats]:
+    """Fee to expect and the spread of its log, shape (n,) each; a commission is that of the expected sales.
+
+    Args:
+        model: the funnel.
+        price: known beforehand, NaN where none is.
+        source: of the price, a code into PRICE_SOURCES.
+        x: features, shape (n, f).
+    """
+    if model.commission_rate is None:
+        return model.expected_fee(price, source, x)
+    sales = model.expected(x).get("net_revenue", np.full(len(x), np.nan))
+    return model.commission_rate * sales, np.zeros(len(x))
 
 
-def _fees(catalogue: Catalogue, model: Model, x: Matrix, deliverable: int) -> tuple[Floats, Floats]:
-    """Fee of each creator and where it is from: priced for the deliverable, else known, else estimated."""
+def _fees(catalogue: Catalogue, model: Model, x: Matrix, deliverable: int) -> tuple[Floats, Floats, Floats]:
+    """Fee of each creator, the spread of its log and where it is from: priced for the deliverable, known, estimated."""
     state = catalogue.state
     price = np.asarray(state.profile["price"])
     source = np.where(np.isnan(price), ESTIMATED, np.nan_to_num(state.profile["price_source"]))
-    if 0 <= deliverable < state.deliverable_prices.shape[1]:
-        priced = state.deliverable_prices[:, deliverable]
-        source = np.where(np.isnan(priced), source, state.deliverable_sources[:, deliverable])
-        price = np.where(np.isnan(priced), price, priced)
+    fee, spread = expected_fee(model, price, source, x)
     if model.commission_rate is not None:
-        source = np.full(len(x), ESTIMATED)
-    return expected_fee(model, price, x), source
+        return fee, spread, np.full(len(x), ESTIMATED)
+    if 0 <= deliverable < state.deliverable_prices.shape[1]:
+        # a price list says what this very deliverable costs
+        listed = state.deliverable_prices[:, deliverable]
+        priced = ~np.isnan(listed)
+        fee, spread = np.where(priced, listed, fee), np.where(priced, 0.0, spread)
+        source = np.where(priced, state.deliverable_sources[:, deliverable], source)
+    return fee, spread, source
 
 
 def _order(scores: Scores, brief: Brief) -> Floats:

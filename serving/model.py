@@ -16,12 +16,14 @@ from lightgbm.basic import LightGBMError
 
 from features.errors import DataError
 from features.matrix import NAMES, schema_hash
+from features.profile import PRICE_SOURCES
 from features.settings import Settings
 from features.value import ValueBasis
 from serving.interval import Interval
+from serving.price import PriceLine, settle
 from serving.stage import Floats, Matrix, Scaler, Stage
 
-FORMAT = 1
+FORMAT = 2
 # order in which quantities are predicted, and what each may be a rate of, best first
 CHAIN: dict[str, tuple[str, ...]] = {
     "delivery": ("one",),
@@ -42,6 +44,25 @@ NEEDS = {
 
 
 @dataclass(frozen=True)
+class ExtraCost:
+    """Product and other cost to expect beside a fee: level x (fee / typical fee) ^ elasticity.
+
+    Gifts and handling grow with the fee, but less than in proportion; a constant would make small creators look dear.
+
+    >>> ExtraCost(10.0, 100.0, 0.5).at(np.array([100.0, 400.0, 0.0])).tolist()
+    [10.0, 20.0, 0.0]
+    """
+
+    level: float
+    typical_fee: float
+    elasticity: float
+
+    def at(self, fee: Floats) -> Floats:
+        """Extra cost of each fee, NaN where the fee is; shape (n,)."""
+        return np.asarray(self.level * (fee / self.typical_fee) ** self.elasticity)
+
+
+@dataclass(frozen=True)
 class Model:
     """A fitted funnel.
 
@@ -50,7 +71,8 @@ class Model:
         levels: factor by quantity that brings the product of stages to the level of the data.
         fee: stage for the fee of creators without a known price, or None.
         typical_fee: median past fee, used where there is no fee stage; None where no fee is known at all.
-        extra_cost: mean product and other cost of a placement, base currency.
+        price_lines: what becomes of a price, by its source; empty where prices are what is paid.
+        extra_cost: product and other cost of a placement by its fee, base currency.
         commission_rate: fee as a share of net revenue where the data pay commission only, else None.
         overridden_goals: goals whose past value was given by the data instead of the formula.
         intervals: by goal; `any` pools all goals.
@@ -65,7 +87,8 @@ class Model:
     levels: Mapping[str, float]
     fee: Stage | None
     typical_fee: float | None
-    extra_cost: float
+    price_lines: Mapping[str, PriceLine]
+    extra_cost: ExtraCost
     commission_rate: float | None
     overridden_goals: tuple[str, ...]
     intervals: Mapping[str, Interval]
@@ -86,11 +109,32 @@ class Model:
             expected[quantity] = raw[quantity] * self.levels.get(quantity, 1.0)
         return expected
 
-    def estimated_fee(self, x: Matrix) -> Floats | None:
-        """Fee to expect of a creator whose price is not known, shape (n,); None where the data hold no fee."""
+    def peer_fee(self, x: Matrix) -> Floats | None:
+        """Fee of alike creators, whatever the own price; shape (n,); None where the data hold no fee."""
         if self.fee is not None:
             return np.exp(self.fee.log_rate(x, self.scaler.design(x)))
         return None if self.typical_fee is None else np.full(len(x), self.typical_fee)
+
+    def expected_fee(self, price: Floats, source: Floats, x: Matrix) -> tuple[Floats, Floats]:
+        """Fee to expect and the spread of its log, shape (n,) each.
+
+        Args:
+            price: known beforehand, NaN where none is; shape (n,).
+            source: of the price, a code into PRICE_SOURCES.
+            x: features, shape (n, f).
+        """
+        peers = self.peer_fee(x) if self.price_lines or np.isnan(price).any() else None
+        fee, spread = np.array(price), np.zeros(len(price))
+        for code, name in enumerate(PRICE_SOURCES):
+            rows = np.flatnonzero((source == code) & ~np.isnan(price))
+            fee[rows] = settle(self.price_lines, name, price[rows], None if peers is None else peers[rows])
+            if name in self.price_lines:
+                spread[rows] = self.price_lines[name].spread
+        unknown = np.isnan(fee)
+        if peers is not None:
+            fee[unknown] = peers[unknown]
+            spread[unknown] = 0.0 if self.fee is None else self.fee.spread
+        return fee, spread
 
     def require(self, goal: str) -> None:
         """Refuse a goal that the training data could not teach.
@@ -141,7 +185,8 @@ def save_model(model: Model, folder: Path) -> None:
         "trees": {name: _digest(stage.trees) for name, stage in stages.items() if stage.trees is not None},
         "levels": dict(model.levels),
         "typical_fee": model.typical_fee,
-        "extra_cost": model.extra_cost,
+        "price_lines": {source: vars(line) for source, line in model.price_lines.items()},
+        "extra_cost": vars(model.extra_cost),
         "commission_rate": model.commission_rate,
         "overridden_goals": list(model.overridden_goals),
         "intervals": {name: interval.to_json() for name, interval in model.intervals.items()},
@@ -172,7 +217,8 @@ def load_model(folder: Path) -> Model:
             levels=data["levels"],
             fee=stages.get("fee"),
             typical_fee=data["typical_fee"],
-            extra_cost=data["extra_cost"],
+            price_lines={source: PriceLine(**line) for source, line in data["price_lines"].items()},
+            extra_cost=ExtraCost(**data["extra_cost"]),
             commission_rate=data["commission_rate"],
             overridden_goals=tuple(data["overridden_goals"]),
             intervals={name: Interval.from_json(entry) for name, entry in data["intervals"].items()},

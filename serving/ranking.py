@@ -82,7 +82,7 @@ def value_basis(model: Model, goal: str) -> dict[str, object]:
     return {
         **basis,
         "cost": "fee + usual product and other cost",
-        "extra_cost": model.extra_cost,
+        "extra_cost": vars(model.extra_cost),
         "commission_rate": model.commission_rate,
         "interval": "80 %",
         "synthetic": bool(model.card.get("synthetic", False)),

@@ -93,7 +93,7 @@ def build_dataset(market: Market) -> Dataset:
     """Features and labels of every placement, each as of the day it was agreed."""
     p = market.placements
     context = placement_context(market, np.arange(len(p)))
-    return Dataset(market, context, matrix(context, len(p)), labels(market))
+    return Dataset(market, context, matrix(context, len(p)), labels(market, context))
 
 
 def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | None:

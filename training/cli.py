@@ -110,7 +110,10 @@ def train(
     folder: Folder,
     as_of: AsOf = None,
     promote: Annotated[PromoteMode, typer.Option(help="serve the model if the gate lets it")] = PromoteMode.AUTO,
-    seed: Annotated[int, typer.Option(help="of the trees", min=0)] = 0,
+    trials: Annotated[
+        int, typer.Option(help="sizes of the trees to try on earlier placements than the backtest's; 0: none", min=0)
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="of the trees, and of what --trials tries", min=0)] = 0,
     home: Home = HOME,
 ) -> None:
     """Learn from past campaigns: check, features, backtest, fit, log, register, gate, publish."""
@@ -122,11 +125,13 @@ def train(
     os.environ.setdefault("MPLCONFIGDIR", str((home / "matplotlib").resolve()))
     console = _console()
     with _report_of_errors(), progress(console) as say:
-        done = run(folder, home, as_of=_day(as_of), promote=promote.value, seed=seed, say=say)
+        done = run(folder, home, as_of=_day(as_of), promote=promote.value, trials=trials, seed=seed, say=say)
     for finding in done.report.warnings:
         console.print(f"warning: {finding}", markup=False, style="yellow")
     if done.result is not None:
         console.print(backtest_table(done.result))
+    if done.tuned is not None:
+        console.print(f"\n{done.tuned.text()}", markup=False, highlight=False)
     console.print(f"\nVersion {done.version}: {done.verdict.text()}", markup=False, highlight=False)
     if done.promoted:
         console.print(f"Published. Serve it: influencer-roi serve --home {home}", highlight=False)

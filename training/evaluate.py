@@ -14,6 +14,7 @@ from features.value import GOALS
 from training import tracking
 from training.backtest import Backtest, backtest, build_dataset
 from training.evaluate_record import evaluation_record
+from training.funnel_fit import TooLittle
 from training.off_policy import off_policy
 from training.off_policy_answer import OffPolicy
 from training.pipeline import Say, config_path, fit_served, load
@@ -40,6 +41,7 @@ class Evaluation:
         follow: what following the model would have returned by the log; None without `history`.
         tiers: which tier returned more.
         truth: what the truth says; None without one.
+        no_truth: why a truth that is there says nothing, or None.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Evaluation:
     follow: OffPolicy | None
     tiers: TierTable
     truth: TruthResult | None
+    no_truth: str | None
 
 
 def evaluate(
@@ -85,11 +88,15 @@ def evaluate(
         follow = off_policy(data, history, seed, propensity=market.placements.propensity)
     say("comparing tiers")
     tiers = tier_table(market, data.context, rows)
-    judged = None
+    judged, no_truth = None, None
     if truth is not None:
         say(f"picking for {len(truth.briefs)} held-out briefs whose truth is known")
-        judged = judge_by_truth(data, rows, fit_served(data, rows, history, options), truth)
-    found = Evaluation(folder, loaded.report, loaded.as_of, split, history, goals, ranges, follow, tiers, judged)
+        try:
+            judged = judge_by_truth(data, rows, fit_served(data, rows, history, options), truth)
+        except TooLittle as error:
+            no_truth = f"Picks could not be judged by the truth: {error}"
+    found = Evaluation(folder, loaded.report, loaded.as_of, split, history, goals, ranges, follow, tiers, judged,
+                       no_truth)  # fmt: skip
     say("logging to MLflow")
     tracking.log_run(home, evaluation_record(found, loaded.tables, options))
     return found

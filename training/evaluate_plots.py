@@ -85,7 +85,7 @@ def coverage(covered: dict[str, tuple[Floats, NDArray[np.str_]]]) -> Any:
     for number, (name, (inside, members)) in enumerate(covered.items()):
         known = np.isfinite(inside)
         heights = [
-            inside[known & (members == goal)].mean() if (known & (members == goal)).any() else 0.0 for goal in goals
+            inside[known & (members == goal)].mean() if (known & (members == goal)).any() else np.nan for goal in goals
         ]
         axes.bar(np.arange(len(goals)) + number * width, heights, width=width, label=name)
     axes.axhline(LEVEL, color="grey", linestyle="--", label="right")

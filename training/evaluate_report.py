@@ -40,6 +40,10 @@ def show(found: "Evaluation") -> Iterator[RenderableType]:
     if found.truth is not None:
         yield truth_table(found.truth)
         yield truth_slice_table(found.truth)
+        if found.truth.pool.unanswered:
+            yield f"{found.truth.pool.unanswered} briefs have no answer: nobody fits, or their goal could not be learnt"
+    if found.no_truth:
+        yield found.no_truth
     if found.history is None:
         rows = (len(found.split.train), len(found.split.test))
         yield judge_promotion(found.report.ok, None, rows).lines[-1]
@@ -69,7 +73,8 @@ def truth_table(result: TruthResult) -> Table:
         table.add_column(heading, justify="right")
     for row in truth_frame(result).iter_rows(named=True):
         cells = [_cell(column, row[column]) for column in TRUTH_COLUMNS]
-        cells[0] += f" [{row['oracle_low']:.2f}, {row['oracle_high']:.2f}]"
+        if row["oracle_low"] is not None:
+            cells[0] += f" [{row['oracle_low']:.2f}, {row['oracle_high']:.2f}]"
         table.add_row(row["picked_by"], *cells, style="bold" if row["picked_by"] == MODEL else None)
     return table
 
@@ -103,8 +108,8 @@ def truth_slice_table(result: TruthResult) -> Table:
         for member, by_name in members.items():
             model, other = by_name[MODEL], by_name[rule]
             table.add_row(
-                kind, member, str(model.briefs), f"{model.oracle_share:.2f} ({other.oracle_share:.2f})",
-                f"{model.lift:.2f} ({other.lift:.2f})", f"{model.coverage_picks:.2f}",
+                kind, member, str(model.briefs), _pair(model.oracle_share, other.oracle_share),
+                _pair(model.lift, other.lift), _cell("lift", _known({"": model.coverage_picks})[""]),
             )  # fmt: skip
     return table
 
@@ -141,6 +146,10 @@ def history_frame(result: Backtest, ranges: Mapping[str, Ranges]) -> pl.DataFram
             row |= {figure: one.figure, f"{figure}_low": one.low, f"{figure}_high": one.high}
         rows.append({**row, "spearman": result.metrics[name].spearman})
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _pair(own: float, other: float) -> str:
+    return " ".join(["-" if math.isnan(own) else f"{own:.2f}", "(-)" if math.isnan(other) else f"({other:.2f})"])
 
 
 def _ranged(one: Range) -> str:

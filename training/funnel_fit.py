@@ -1,19 +1,22 @@
 """Fitting the funnel: which stages the data can teach, each on the rows that know its outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.declare import Family
+from features.declare import Context, Family
 from features.errors import DataError
 from features.market import Market
 from features.matrix import FEATURES
 from features.value import GOALS
 from serving.interval import Interval
 from serving.model import CHAIN, Model
+from serving.price import PriceLine
 from serving.stage import Floats, Matrix, Scaler, Stage
+from training.extra_cost import fit_extra_cost
+from training.price_fit import fit_price_lines
 from training.stage_fit import MIN_ROWS, FitOptions, StageData, fit_scaler, fit_stage, in_time_order, level_shift
 
 UNEXPOSED = 0.02  # largest share of an outcome that may lie on rows without exposure
@@ -37,31 +40,50 @@ class TooLittle(DataError):
 
 @dataclass(frozen=True)
 class Labels:
-    """Outcomes of the rows of a matrix, NaN where unknown or not delivered; `one` is 1."""
+    """Outcomes of the rows of a matrix, NaN where unknown or not delivered; `one` is 1.
+
+    `price` is what was known of the fee beforehand and `price_source` where from, NaN where nothing was.
+    """
 
     day: NDArray[np.int64]
+    creator: NDArray[np.int64]
     goal: NDArray[np.int64]
     columns: Mapping[str, Floats]
     fee: Floats
+    price: Floats
+    price_source: Floats
     extra_cost: Floats
     overridden: NDArray[np.bool_]
 
     def part(self, rows: NDArray[np.int64]) -> "Labels":
         """Some of the rows."""
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        return Labels(
-            self.day[rows], self.goal[rows], columns, self.fee[rows], self.extra_cost[rows], self.overridden[rows]
-        )
+        changed = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "columns"}
+        return replace(self, **changed, columns={name: column[rows] for name, column in self.columns.items()})
 
 
-def labels(market: Market) -> Labels:
-    """Outcomes of every placement of a market; who may be used as a label is for the split to say."""
+def labels(market: Market, context: Context) -> Labels:
+    """Outcomes of every placement of a market; who may be used as a label is for the split to say.
+
+    Args:
+        market: the encoded data.
+        context: one row a placement, as of the day it was agreed.
+    """
     p = market.placements
     delivered = p.delivered > 0
     columns = {name: np.where(delivered, p.outcomes[name], np.nan) for name in p.outcomes if name != "value"}
     columns |= {"one": np.ones(len(p)), "delivery": np.where(np.isnan(p.delivered), np.nan, delivered)}
     columns["value"] = np.where(p.overridden, p.outcomes["value"], np.nan)
-    return Labels(p.agreed, market.campaigns.goal[p.campaign], columns, p.fee, p.extra_cost, p.overridden)
+    return Labels(
+        day=p.agreed,
+        creator=p.creator,
+        goal=market.campaigns.goal[p.campaign],
+        columns=columns,
+        fee=p.fee,
+        price=context.profile["known_price"],
+        price_source=context.profile["price_source"],
+        extra_cost=p.extra_cost,
+        overridden=p.overridden,
+    )
 
 
 def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> Model:
@@ -103,7 +125,8 @@ def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> 
         levels={},
         fee=None if market.commission_rate is not None else _fit_fee(x, scaler, known, options),
         typical_fee=float(np.median(fees)) if len(fees) and market.commission_rate is None else None,
-        extra_cost=float(known.extra_cost.mean()) if len(known.extra_cost) else 0.0,
+        price_lines={} if market.commission_rate is not None else _fit_prices(x, scaler, known, options),
+        extra_cost=fit_extra_cost(known.fee, known.extra_cost),
         commission_rate=market.commission_rate,
         overridden_goals=_overridden(known) if "value" in stages else (),
         intervals={"any": Interval(np.array([]), np.ones((1, 100)), 0)},
@@ -144,6 +167,16 @@ def _fit(
         seen, designed = _blinded(seen, BLIND[quantity]), _without(designed, BLIND[quantity])
     data = StageData(seen, designed, known.columns[quantity][rows], known.columns[exposure][rows])
     return fit_stage(quantity, exposure, data, options)
+
+
+def _fit_prices(x: Matrix, scaler: Scaler, known: Labels, options: FitOptions) -> dict[str, PriceLine]:
+    """How fees follow the prices known beforehand, against the fees of alike creators."""
+
+    def peer_fees(learn: NDArray[np.int64], ask: NDArray[np.int64]) -> Floats:
+        stage = _fit_fee(x[learn], scaler, known.part(learn), options)
+        return np.full(len(ask), np.nan) if stage is None else np.exp(stage.log_rate(x[ask], scaler.design(x[ask])))
+
+    return fit_price_lines(known.fee, known.price, known.price_source, known.creator, peer_fees)
 
 
 def _fit_fee(x: Matrix, scaler: Scaler, known: Labels, options: FitOptions) -> Stage | None:

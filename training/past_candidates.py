@@ -129,7 +129,7 @@ def _foretell(market: Market, model: Model, pairs: Pairs) -> Foretold:
     none = np.full(len(pairs), -1)
     context = candidate_context(market, pairs.creator, pairs.campaign, pairs.day, none)
     x = matrix(context, len(pairs))
-    fee = expected_fee(model, context.profile["price"], x)
+    fee, _ = expected_fee(model, context.profile["price"], context.profile["price_source"], x)
     if model.commission_rate is None:
         # what a fee buys is judged at the fee of the answer, estimated ones included
         fill(x, replace(context, profile={**context.profile, "price": fee}), Family.COST)

@@ -29,9 +29,10 @@ from training.card import model_card
 from training.funnel_fit import TooLittle, fit_model
 from training.gate import Verdict, judge_promotion
 from training.intervals import MIN_ROWS, fit_intervals
-from training.run_record import run_record
+from training.run_record import run_record, with_trials
 from training.split import day_number, iso, labelled, newest_fact, oldest_fact, time_split
 from training.stage_fit import FitOptions
+from training.tune import Tuned, tune
 
 Promote = Literal["auto", "dry-run", "never"]
 Say = Callable[[str], None]
@@ -57,6 +58,7 @@ class Trained:
     result: Backtest | None
     verdict: Verdict
     promoted: bool
+    tuned: Tuned | None
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,18 @@ def load(folder: Path, settings: Settings, as_of: date | None) -> Loaded:
 
 
 def train(
-    folder: Path, home: Path, *, as_of: date | None = None, promote: Promote = "auto", seed: int = 0,
+    folder: Path, home: Path, *, as_of: date | None = None, promote: Promote = "auto", trials: int = 0, seed: int = 0,
     say: Say = lambda _: None,
 ) -> Trained:  # fmt: skip
-    """Check, features, backtest, fit, log, register, gate, and publish model and catalogue.
+    """Check, features, tuning if asked for, backtest, fit, log, register, gate, and publish model and catalogue.
 
     Args:
         folder: the tables.
         home: where everything is written.
         as_of: train as if deciding on this day; default: the day after the newest fact.
         promote: `auto` serves the model if the gate lets it, `dry-run` and `never` do not.
-        seed: of the trees.
+        trials: settings of the trees to try inside the training window of the backtest; 0 keeps the defaults.
+        seed: of the trees, and of what is tried.
         say: told what is being done.
 
     Raises:
@@ -112,6 +115,10 @@ def train(
     say(f"computing {len(NAMES)} features of {len(market.placements)} placements")
     data = build_dataset(market)
     split = time_split(market.placements, loaded.as_of)
+    tuned = None
+    if trials:
+        say(f"tuning: {trials} trials inside the {len(split.train)} placements settled before {iso(split.opens)}")
+        options, tuned = tune(data, split, options, trials, seed, say)
     say(f"backtest: {len(split.train)} placements settled before {iso(split.opens)}, {len(split.test)} after")
     result = backtest(data, split, options)
     rows = labelled(market.placements, loaded.as_of)
@@ -128,6 +135,8 @@ def train(
         artefact.mkdir()
         save_model(model, artefact)
         record = run_record(model, artefact, data, loaded.tables, loaded.report, rows, result, verdict, options)
+        if tuned is not None:
+            record = with_trials(record, tuned)
         version, run_id = tracking.log_run(home, record)
     assert version is not None  # the record holds a model
     model = model.with_version(version)
@@ -138,7 +147,7 @@ def train(
         say(f"publishing version {version}")
         publish.publish(home, model_tag, catalogue_tag)
         tracking.set_champion(home, version)
-    return Trained(version, run_id, loaded.report, result, verdict, promoted)
+    return Trained(version, run_id, loaded.report, result, verdict, promoted, tuned)
 
 
 def rebuild_catalogue(folder: Path, home: Path, as_of: date | None = None) -> str:

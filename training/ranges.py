@@ -55,7 +55,8 @@ def history_ranges(result: Backtest, campaign: Ints, seed: int = 0) -> dict[str,
     def ratio(top: Floats, bottom: Floats) -> Range:
         tops, bottoms = (np.bincount(group, weights=part, minlength=len(unique)) for part in (top, bottom))
         below = times @ bottoms
-        return _range(float(top.sum() / bottom.sum()), (times @ tops)[below > 0] / below[below > 0])
+        figure = float(top.sum() / bottom.sum()) if bottom.sum() > 0 else np.nan
+        return _range(figure, (times @ tops)[below > 0] / below[below > 0])
 
     own = tweedie(result.actual, result.predicted[MODEL])
     ones = np.ones(len(group))

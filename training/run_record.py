@@ -1,6 +1,7 @@
 """What one training run leaves in MLflow, put together from its parts."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from training.gate import Verdict
 from training.plots import run_figures
 from training.split import iso
 from training.stage_fit import FitOptions
-from training.tracking import ModelRecord, RunRecord
+from training.tracking import ChildRecord, ModelRecord, RunRecord
+from training.tune import Tuned, searched
 
 SAMPLE_ROWS = 200  # rows behind the factor plot and the signature
 
@@ -65,13 +67,34 @@ def run_record(
     )
 
 
+def with_trials(record: RunRecord, tuned: Tuned) -> RunRecord:
+    """The record with what tuning tried: a nested run a trial, numbered as tried, the defaults first."""
+    metrics = {} if not tuned.trials else {
+        "inner_deviance": tuned.best.deviance, "inner_deviance_defaults": tuned.trials[0].deviance
+    }  # fmt: skip
+    children = tuple(
+        ChildRecord(
+            name=f"trial {number}",
+            params=searched(trial.options),
+            metrics={"inner_deviance": trial.deviance},
+            tags={"kind": "trial", "chosen": str(trial is tuned.best).lower(), "judged": tuned.target or ""},
+        )
+        for number, trial in enumerate(tuned.trials, start=1)
+    )
+    return replace(
+        record,
+        description=f"{record.description}\n\n{tuned.text()}",
+        params={**record.params, "trials": len(tuned.trials)},
+        metrics={**record.metrics, **metrics},
+        children=children,
+    )
+
+
 def _params(model: Model, rows: NDArray[np.int64], result: Backtest | None, options: FitOptions) -> dict[str, Any]:
     return {
         "as_of": model.card["as_of"],
         "seed": options.seed,
-        "trees": options.trees,
-        "leaves": options.leaves,
-        "learning_rate": options.learning_rate,
+        **searched(options),
         "features": len(NAMES),
         "feature_schema": schema_hash(),
         "rows_train": len(rows),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import PoissonRegressor, RidgeCV, TweedieRegressor
+from sklearn.linear_model import PoissonRegressor, Ridge, RidgeCV, TweedieRegressor
 
 from serving.stage import MAX_LOG, Floats, Matrix, Scaler, Stage
 from training.metrics import tweedie
@@ -15,6 +15,8 @@ MIN_ROWS_FOR_TREES = 400
 DENSE = 0.9  # share of positive outcomes from which logs are fitted
 OVERDISPERSION = 1.0  # variance of the relative noise of a count; weights saturate at 1 / OVERDISPERSION
 VALIDATION = 0.2  # latest share of the training rows that decides the blend
+VALIDATION_ROWS = 60_000  # latest rows among which it is decided: more of them do not change two numbers
+PENALTY_ROWS = 10_000
 BLENDS = (0.0, 0.5, 1.0)
 RARE = 0.001
 WORTHWHILE = 0.005  # share by which trees must lower the loss on later rows to be kept
@@ -93,8 +95,9 @@ def fit_stage(quantity: str, exposure: str, data: StageData, options: FitOptions
     dense = float((data.y > 0).mean()) >= DENSE and quantity != "delivery"
     weight, slope = 0.0, 1.0
     if len(data) >= MIN_ROWS_FOR_TREES:
-        cut = int(len(data) * (1 - VALIDATION))
-        past, later = data.part(slice(0, cut)), data.part(slice(cut, None))
+        recent = data.part(slice(max(len(data) - VALIDATION_ROWS, 0), None))
+        cut = int(len(recent) * (1 - VALIDATION))
+        past, later = recent.part(slice(0, cut)), recent.part(slice(cut, None))
         weight, slope = _validate(past, later, dense, options)
     base = _fit_base(data, dense)
     log_rate = base.log_rate(data.design)
@@ -187,7 +190,7 @@ def _regress(data: StageData, dense: bool) -> _Base:
         target = np.log(data.y[keep] / data.exposure[keep])
         weights = saturating_weights(mean * data.exposure[keep], data.exposure[keep])
         weights = np.minimum(weights * data.exposure[keep].mean() / data.exposure[keep], 10.0)
-        ridge = RidgeCV(alphas=np.logspace(0, 4, 9)).fit(data.design[keep].astype(np.float64), target, weights)
+        ridge = _ridge(data.design[keep].astype(np.float64), target, weights)
         return _Base(float(ridge.intercept_), np.asarray(ridge.coef_, dtype=np.float64))
     weights = saturating_weights(mean * data.exposure, data.exposure)
     # the penalty is that of about ten events a coefficient's unit of variance, whatever the number of rows
@@ -195,6 +198,15 @@ def _regress(data: StageData, dense: bool) -> _Base:
     poisson = PoissonRegressor(alpha=alpha, solver="newton-cholesky", max_iter=100)
     poisson.fit(data.design.astype(np.float64), data.y / data.exposure / mean, weights)
     return _Base(float(poisson.intercept_ + np.log(mean)), np.asarray(poisson.coef_, dtype=np.float64))
+
+
+def _ridge(design: Floats, target: Floats, weights: Floats) -> Ridge:
+    """A ridge whose penalty is chosen by leave-one-out on some rows: the best hardly moves with their number."""
+    some = slice(None, None, max(len(target) // PENALTY_ROWS, 1))
+    chosen = RidgeCV(alphas=np.logspace(0, 4, 9)).fit(design[some], target[some], weights[some])
+    if len(target) < 2 * PENALTY_ROWS:
+        return chosen
+    return Ridge(alpha=float(chosen.alpha_), solver="cholesky").fit(design, target, weights)
 
 
 def _fit_trees(data: StageData, log_rate: Floats, dense: bool, options: FitOptions) -> lgb.Booster:

@@ -38,6 +38,16 @@ class ModelRecord:
 
 
 @dataclass(frozen=True)
+class ChildRecord:
+    """A run nested in another: a trial of the tuning."""
+
+    name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything one run leaves for its reviewers; a backtest registers no model."""
 
@@ -52,6 +62,7 @@ class RunRecord:
     figures: Mapping[str, Any]
     datasets: Mapping[str, tuple[pl.DataFrame, str]]
     model: ModelRecord | None = None
+    children: tuple[ChildRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,8 @@ def _mlflow(home: Path) -> Iterator[Any]:
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    # drawn over the lines of progress, wherever tqdm (which Optuna needs) is installed
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     given, uri = os.environ.get(TRACKING), tracking_uri(home)
     if uri.startswith("http"):
         # a server that is not there should say so in seconds, not minutes
@@ -151,6 +164,11 @@ def log_run(home: Path, record: RunRecord) -> tuple[str | None, str]:
             mlflow.log_text(frame.write_csv(), f"tables/{name}.csv")
         for name, figure in record.figures.items():
             mlflow.log_figure(figure, f"plots/{name}.png")
+        for child in record.children:
+            with mlflow.start_run(run_name=child.name, nested=True):
+                mlflow.set_tags(dict(child.tags))
+                mlflow.log_params(dict(child.params))
+                mlflow.log_metrics(dict(child.metrics))
         run_id = str(run.info.run_id)
         return None if record.model is None else _register(mlflow, record.model, run_id, record.tags), run_id
 

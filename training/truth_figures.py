@@ -40,12 +40,14 @@ class PickFigures:
 
     Attributes:
         briefs: with enough candidates.
-        oracle_share: true ROI of the ten picks / that of the truly best ten, both summed over briefs.
+        oracle_share: true ROI of the ten picks / that of the truly best ten, both summed over briefs; NaN where even
+            the best lose money.
         oracle_low, oracle_high: 90 % interval of it, bootstrap over briefs.
         lift: true return per cost (1 + ROI) of the picks / that of the average candidate.
         ndcg: mean NDCG@10, gain 1 + true ROI (Jarvelin & Kekalainen 2002).
         regret: mean loss of true profit a brief, in its currency, when the brief's budget is spent in order of the
-            ranking instead of the true ROI; an audience that several share is not taken off.
+            ranking, on those expected to pay, instead of the true ROI, on those that do; an audience that several
+            share is not taken off.
         promise: expected ROI of the picks / their true ROI.
         decile_error: mean absolute log of true / expected value over deciles of the expected value.
         coverage, coverage_picks: share of drawn ROIs inside the 80 % interval, of all candidates and of the picks.
@@ -84,7 +86,9 @@ def judge_picks(pool: Pool, advice: Advice, keep: NDArray[np.bool_] | None = Non
         order, ideal = rows[_best_first(advice.order[rows])], rows[_best_first(roi[rows])]
         picks = order[:PICKS]
         picked.append(picks)
-        profit, most = (_profit(cost[ranked], value[ranked], budget) for ranked in (order, ideal))
+        bought = order if advice.roi is None else order[np.nan_to_num(advice.roi[order], nan=-1.0) > 0]
+        paying = ideal[roi[ideal] > 0]
+        profit, most = (_profit(cost[ranked], value[ranked], budget) for ranked in (bought, paying))
         by_brief.append(
             (roi[picks].mean(), roi[ideal[:PICKS]].mean(), roi[rows].mean(), _dcg(1 + roi[picks]),
              _dcg(1 + roi[ideal[:PICKS]]), most - profit)
@@ -96,7 +100,7 @@ def judge_picks(pool: Pool, advice: Advice, keep: NDArray[np.bool_] | None = Non
     low, high = _ratio_interval(found, best)
     return PickFigures(
         briefs=len(by_brief),
-        oracle_share=float(found.sum() / best.sum()),
+        oracle_share=float(found.sum() / best.sum()) if best.sum() > 0 else np.nan,
         oracle_low=low,
         oracle_high=high,
         lift=float((1 + found).sum() / (1 + average).sum()),
@@ -104,8 +108,8 @@ def judge_picks(pool: Pool, advice: Advice, keep: NDArray[np.bool_] | None = Non
         regret=float(regret.mean()),
         promise=np.nan if advice.roi is None else _ratio(advice.roi[picks], roi[picks]),
         decile_error=np.nan if advice.value is None else decile_error(*deciles(advice.value[keep], value[keep])),
-        coverage=np.nan if advice.inside is None else float(np.nanmean(advice.inside[keep])),
-        coverage_picks=np.nan if advice.inside is None else float(np.nanmean(advice.inside[picks])),
+        coverage=np.nan if advice.inside is None else _mean(advice.inside[keep]),
+        coverage_picks=np.nan if advice.inside is None else _mean(advice.inside[picks]),
     )
 
 
@@ -137,7 +141,13 @@ def decile_error(expected: Floats, true: Floats) -> float:
     >>> round(decile_error(np.array([1.0, 2.0]), np.array([1.0, 4.0])), 3)
     0.347
     """
-    return float(np.abs(np.log(np.maximum(true, 1e-9) / np.maximum(expected, 1e-9))).mean())
+    return _mean(np.abs(np.log(np.maximum(true, 1e-9) / np.maximum(expected, 1e-9))))
+
+
+def _mean(values: Floats) -> float:
+    """Mean of what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else np.nan
 
 
 def _best_first(order: Floats) -> Ints:
@@ -168,5 +178,8 @@ def _ratio(promised: Floats, delivered: Floats) -> float:
 
 def _ratio_interval(top: Floats, bottom: Floats) -> tuple[float, float]:
     draws = np.random.default_rng(0).integers(0, len(top), (DRAWS, len(top)))
-    low, high = np.quantile(top[draws].sum(axis=1) / bottom[draws].sum(axis=1), [0.05, 0.95])
+    tops, bottoms = top[draws].sum(axis=1), bottom[draws].sum(axis=1)
+    if (bottoms <= 0).any():
+        return np.nan, np.nan
+    low, high = np.quantile(tops / bottoms, [0.05, 0.95])
     return float(low), float(high)

@@ -40,7 +40,7 @@ class TruthResult:
     @property
     def best_rule(self) -> str:
         """The rule with the highest share of oracle."""
-        rules = {name: one.oracle_share for name, one in self.figures.items() if name != MODEL}
+        rules = {name: np.nan_to_num(one.oracle_share) for name, one in self.figures.items() if name != MODEL}
         return max(rules, key=rules.__getitem__)
 
 

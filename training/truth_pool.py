@@ -13,7 +13,6 @@ from features.matrix import NAMES
 from features.settings import ValueSettings
 from features.value import GOALS
 from serving.candidates import Candidates, candidates, possible_rois
-from serving.filters import NothingFits
 from serving.interval import share_inside
 from serving.model import Model
 from serving.release import Release
@@ -50,6 +49,12 @@ class Pool:
     inside: Floats
     past_mean: Floats
 
+    @property
+    def unanswered(self) -> int:
+        """Briefs for which the model may pick nobody: it could not learn their goal, or nobody fits."""
+        answered = np.add.reduceat(np.isfinite(self.value), self.starts[:-1]) if len(self.value) else np.zeros(0)
+        return int((answered == 0).sum())
+
     def rule_data(self) -> RuleData:
         """What a rule may use."""
         log_cost = np.where(self.cost > 0, np.log(np.where(self.cost > 0, self.cost, 1.0)), np.nan)
@@ -76,7 +81,7 @@ def score_pool(release: Release, truth: Truth, past_mean: Floats) -> Pool:
     Raises:
         DataError: the truth is of another market, or its money is not the model's.
     """
-    _same_market(release, truth)
+    _same_market(release, truth, past_mean)
     ids = release.catalogue.display["creator_id"]
     row_of = pl.DataFrame({"creator_id": ids, "row": np.arange(len(ids))})
     outcomes = truth.outcomes.with_columns(
@@ -92,8 +97,8 @@ def score_pool(release: Release, truth: Truth, past_mean: Floats) -> Pool:
         brief = parse_brief(payload)
         try:
             found = candidates(release, brief)
-        except NothingFits:
-            continue
+        except DataError:
+            continue  # nobody fits, or the goal could not be learnt: a brief without an answer
         place = np.full(len(ids), -1)
         place[row[starts[k] : starts[k + 1]]] = np.arange(starts[k], starts[k + 1])
         at = place[found.rows]
@@ -114,7 +119,10 @@ def score_pool(release: Release, truth: Truth, past_mean: Floats) -> Pool:
 
 
 def past_means(market: Market, day: int) -> Floats:
-    """Log of the mean value of each creator's placements settled before a day, NaN without any; shape (creators,)."""
+    """Log of the mean value of each creator's placements of known value and cost that settled before a day.
+
+    NaN for a creator without any; shape (creators,).
+    """
     creator = np.arange(len(market.creators))
     own = market.histories["creator"].at(creator, np.full(len(creator), day))
     mean = np.where(own["valued"] > 0, own["value"] / np.maximum(own["valued"], 1.0), np.nan)
@@ -128,13 +136,18 @@ def _inside(model: Model, goal: str, found: Candidates, drawn: Floats) -> Floats
     return np.where(np.isnan(draws[:, 0]), np.nan, share_inside(below, upto))
 
 
-def _same_market(release: Release, truth: Truth) -> None:
-    known = set(release.catalogue.display["creator_id"])
-    strangers = sorted(set(truth.outcomes["creator_id"]) - known)
+def _same_market(release: Release, truth: Truth, past_mean: Floats) -> None:
+    shown = release.catalogue.display.select("creator_id", own="platform", valued=pl.Series(np.isfinite(past_mean)))
+    asked = truth.outcomes.select("creator_id", "platform", "past_placements").unique()
+    found = asked.join(shown, on="creator_id", how="left")
+    # creators are numbered alike in every sample market
+    other = (pl.col("own").is_null() | (pl.col("own") != pl.col("platform"))
+             | (pl.col("valued") & (pl.col("past_placements") == 0)))  # fmt: skip
+    strangers = found.filter(other)["creator_id"].sort().to_list()
     if strangers:
         raise DataError(
             f"the truth is of another market: {len(strangers)} of its candidates, such as {', '.join(strangers[:3])}, "
-            "are not in creators. Remove the truth folder, or write both again with sample --truth"
+            "are not in creators, or are others there. Remove the truth folder, or write both again with sample --truth"
         )
     if release.model.basis.currency != truth.facts["currency"]:
         raise DataError(

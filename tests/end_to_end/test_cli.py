@@ -15,7 +15,8 @@ from training.gate import Verdict
 
 EARLIER = "2026-05-01"  # as in conftest
 RULES = [
-    "ridge on logs", "geo-adjusted views per cost", "engagement per cost", "random", "followers", "creator's past mean"
+    "ridge on logs", "geo-adjusted views per cost", "engagement per cost", "engagement rate", "random",
+    "followers", "creator's past mean"
 ]  # fmt: skip
 # the contract's columns, written out: a test that reads them from the program would follow every mistake
 COLUMNS = [
@@ -24,7 +25,8 @@ COLUMNS = [
 ]  # fmt: skip
 OPTIONS = {
     "sample": ["--creators", "--placements", "--snapshots", "--seed", "--format", "--world", "--truth"],
-    "train": ["--as-of", "--promote", "--seed"],
+    "train": ["--as-of", "--promote", "--seed", "--trials"],
+    "backtest": ["--as-of", "--seed"],
     "catalogue": ["--as-of"],
     "rank": ["--out"],
     "serve": ["--host", "--port", "--workers"],

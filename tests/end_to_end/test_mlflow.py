@@ -13,7 +13,7 @@ import pytest
 
 from features.brief import parse_brief
 from features.matrix import NAMES
-from serving import ranking
+from serving import candidates, ranking
 from serving.release import load_release
 
 RULES = ["ridge_on_logs", "geo-adjusted_views_per_cost", "engagement_per_cost", "random", "followers"]
@@ -137,13 +137,13 @@ def test_versions_are_registered_with_signature_verdict_and_alias(mlflow, client
 
 def test_the_registered_model_predicts_what_is_served(mlflow, place, monkeypatch):
     release, seen = load_release(place.home), []
-    inner = ranking.score
+    inner = candidates.score
 
     def score(model, x, *more):
         seen.append(x)
         return inner(model, x, *more)
 
-    monkeypatch.setattr(ranking, "score", score)
+    monkeypatch.setattr(candidates, "score", score)
     asked = {"goal": "awareness", "budget": 1e6, "top": 1000, "rank_by": "impressions", "explain": False}
     answer = ranking.rank(release, parse_brief(asked), request_id="test")
     loaded = mlflow.pyfunc.load_model("models:/influencer-roi/1")

@@ -5,13 +5,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.profile import GROWTH_DAYS, HALF_LIFE, LEVELS, SMOOTHED, SMOOTHED_LOGS
+from features.local_level import local_level
+from features.profile import GROWTH_DAYS, LEVELS, NOISY, NOISY_LOGS
 
 EPOCH = date(1970, 1, 1)
 START = datetime(2026, 1, 1)
 FIRST = (START.date() - EPOCH).days
-LAST = ("follower_count", "following_count", "content_count", "posts_per_week", "price")
-NUMBERS = (*LAST, *SMOOTHED_LOGS, *SMOOTHED)
+LAST = ("follower_count", "following_count", "content_count", "posts_per_week")
+NUMBERS = (*LAST, *NOISY_LOGS, *NOISY)
 CREATORS = [f"c{i}" for i in range(6)]
 
 
@@ -27,7 +28,7 @@ def random_readings(seed, rows=90):
         if rng.random() < 0.05:
             row["snapshot_at"] = row["known_at"] = None
         for name in NUMBERS:
-            high = 1.0 if name in SMOOTHED else 1e5
+            high = 1.0 if name in NOISY else 1e5
             row[name] = None if rng.random() < 0.3 else round(float(rng.random() * high), 3)
         row["last_post_at"] = None if rng.random() < 0.3 else taken - timedelta(days=int(rng.integers(0, 40)))
         out.append(row)
@@ -36,8 +37,8 @@ def random_readings(seed, rows=90):
     return out
 
 
-def slow_profile(readings, creator, day):
-    """What the reading rules say, one row at a time."""
+def kept_readings(readings, creator, day=math.inf):
+    """Readings that count, in the order they became known: day known, when taken, the row."""
     known = []
     for row in readings:
         seen_on = row["known_at"] or row["snapshot_at"]
@@ -48,25 +49,45 @@ def slow_profile(readings, creator, day):
     def rank(entry):
         known_day, taken, row = entry
         post = row["last_post_at"]
-        numbers = [row[name] for name in LAST[:4]]
-        numbers += [None if post is None else (post.date() - EPOCH).days, row["price"]]
-        numbers += [row[name] for name in (*SMOOTHED_LOGS, *SMOOTHED)]
+        numbers = [row[name] for name in LAST]
+        numbers += [None if post is None else (post.date() - EPOCH).days]
+        numbers += [row[name] for name in (*NOISY_LOGS, *NOISY)]
         return known_day, taken, [(n is not None, n or 0) for n in numbers]
 
     kept, newest = [], datetime(1, 1, 1)
-    for _, taken, row in sorted(known, key=rank):
+    for known_day, taken, row in sorted(known, key=rank):
         if taken >= newest:
-            kept.append(row)
+            kept.append((known_day, taken, row))
             newest = taken
+    return kept
+
+
+def slow_levels(readings, name):
+    """Levels of one signal after each reading, by creator: (day known, level)."""
+    kept = {creator: kept_readings(readings, creator) for creator in CREATORS}
+    rows = [(number, known_day, max((taken.date() - EPOCH).days, 0), row[name])
+            for number, creator in enumerate(CREATORS) for known_day, taken, row in kept[creator]]  # fmt: skip
+    who, known_day, read_day = (np.array([row[k] for row in rows]) for k in range(3))
+    amounts = np.array([math.nan if row[3] is None else row[3] for row in rows])
+    amounts = np.log1p(amounts) if name in NOISY_LOGS else amounts
+    usual = {"usual_noise": 0.0} if name == "price" else {}
+    levels = local_level(who, known_day, read_day, amounts, **usual).mean
+    levels = np.expm1(levels) if name in NOISY_LOGS else levels
+    return {
+        creator: list(zip(known_day[who == number], levels[who == number], strict=True))
+        for number, creator in enumerate(CREATORS)
+    }
+
+
+def slow_profile(readings, creator, day, levels):
+    """What the reading rules say, one row at a time."""
+    kept = [row for _, _, row in kept_readings(readings, creator, day)]
     out = {}
     for name in LAST:
         out[name] = next((row[name] for row in reversed(kept) if row[name] is not None), math.nan)
-    for name in (*SMOOTHED_LOGS, *SMOOTHED):
-        values = [row[name] for row in kept if row[name] is not None]
-        weights = [0.5 ** (back / HALF_LIFE) for back in range(len(values))][::-1]
-        logged = [math.log1p(v) if name in SMOOTHED_LOGS else v for v in values]
-        mean = sum(w * v for w, v in zip(weights, logged, strict=True)) / sum(weights) if values else math.nan
-        out[name] = round(math.exp(mean) - 1, 4) if values and name in SMOOTHED_LOGS else mean
+    for name in (*NOISY_LOGS, *NOISY):
+        known = [level for known_day, level in levels[name][creator] if known_day < day]
+        out[name] = known[-1] if known else math.nan
     posts = [row["last_post_at"] for row in kept if row["last_post_at"] is not None]
     out["last_post_age"] = max(day - (posts[-1].date() - EPOCH).days, 0) if posts else math.nan
     taken = kept[-1]["snapshot_at"] if kept else None
@@ -93,14 +114,15 @@ def test_profile_equals_a_slow_loop(encode, seed):
     asked = [(c, day) for c in range(6) for day in (1, FIRST, FIRST + 1, *range(FIRST + 20, FIRST + 200, 13))]
     creator, day = (np.array(column) for column in zip(*asked, strict=True))
     got = market.profile(creator, day)
-    slow = [slow_profile(readings, CREATORS[c], d) for c, d in asked]
+    levels = {name: slow_levels(readings, name) for name in (*NOISY_LOGS, *NOISY)}
+    slow = [slow_profile(readings, CREATORS[c], d, levels) for c, d in asked]
     for name in (*NUMBERS, "last_post_age", "snapshot_age"):
         expected = np.array([one[name] for one in slow], dtype=float)
         assert np.isfinite(expected).any(), name
         # rounded to four places: the two may fall on either side of a half
-        exact = 1.01e-4 if name in SMOOTHED_LOGS else 1e-12
+        exact = 1.01e-4 if name in NOISY_LOGS else 1e-12
         np.testing.assert_allclose(got[name], expected, rtol=1e-11, atol=exact, err_msg=name)
-    earlier = [slow_profile(readings, CREATORS[c], d - GROWTH_DAYS)["follower_count"] for c, d in asked]
+    earlier = [slow_profile(readings, CREATORS[c], d - GROWTH_DAYS, levels)["follower_count"] for c, d in asked]
     now = np.array([one["follower_count"] for one in slow])
     np.testing.assert_allclose(got["follower_growth"], np.log(now) - np.log(earlier), rtol=1e-12)
     assert np.isfinite(got["follower_growth"]).any()

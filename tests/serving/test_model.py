@@ -41,13 +41,13 @@ def test_an_artefact_predicts_bit_equal_to_the_model(world, saved):
     assert any(stage.booster is not None for stage in again.stages.values())
     for quantity, expected in world.model.expected(x).items():
         np.testing.assert_array_equal(again.expected(x)[quantity], expected, err_msg=quantity)
-    np.testing.assert_array_equal(again.estimated_fee(x), world.model.estimated_fee(x))
+    np.testing.assert_array_equal(again.peer_fee(x), world.model.peer_fee(x))
 
 
 def test_an_artefact_keeps_everything_else(world, saved):
     again = load_model(saved)
-    for name in ("version", "settings", "basis", "typical_fee", "extra_cost", "commission_rate", "overridden_goals",
-                 "card", "levels"):  # fmt: skip
+    for name in ("version", "settings", "basis", "typical_fee", "price_lines", "extra_cost", "commission_rate",
+                 "overridden_goals", "card", "levels"):  # fmt: skip
         assert getattr(again, name) == getattr(world.model, name), name
     assert list(again.stages) == list(world.model.stages)
     for goal, interval in world.model.intervals.items():
@@ -140,7 +140,7 @@ def test_the_sum_of_expectations_is_near_the_sum_of_outcomes(world):
 def test_predictions_do_not_change_their_input(world):
     x = world.data.x.copy()
     world.model.expected(x)
-    world.model.estimated_fee(x)
+    world.model.peer_fee(x)
     np.testing.assert_array_equal(x, world.data.x)
 
 
@@ -219,16 +219,16 @@ def test_commission_only_data_have_no_fee_to_estimate(few, teach):
     net = pl.col("revenue") - pl.col("refunds").fill_null(0)
     model = teach(placements(few, (net * 0.2).alias("fee"), *empty("cost", "product_cost", "other_cost"))).model
     assert model.commission_rate == pytest.approx(0.2)
-    assert (model.fee, model.typical_fee, model.extra_cost) == (None, None, 0.0)
-    assert model.estimated_fee(np.zeros((3, len(NAMES)), dtype=np.float32)) is None
+    assert (model.fee, model.typical_fee, model.extra_cost.level, model.price_lines) == (None, None, 0.0, {})
+    assert model.peer_fee(np.zeros((3, len(NAMES)), dtype=np.float32)) is None
 
 
 def test_gifts_only_cost_what_they_cost(few, teach):
     gifts = [pl.lit(0.0).alias("fee"), pl.lit(30.0).alias("product_cost"), pl.lit(2.0).alias("other_cost")]
     base = placements(few, *gifts, pl.lit("USD").alias("currency"))
     model = teach(base).model
-    assert (model.fee, model.typical_fee, model.extra_cost) == (None, 0.0, 32.0)
-    assert set(model.estimated_fee(np.zeros((3, len(NAMES)), dtype=np.float32))) == {0.0}
+    assert (model.fee, model.typical_fee, model.extra_cost.at(np.zeros(1)).item()) == (None, 0.0, 32.0)
+    assert set(model.peer_fee(np.zeros((3, len(NAMES)), dtype=np.float32))) == {0.0}
 
 
 def test_without_any_fee_the_outcomes_are_still_learnt(few, teach):

@@ -9,6 +9,7 @@ from features.brief_columns import encode_briefs
 from features.context import brief_context
 from features.errors import DataError
 from features.matrix import brief_matrix
+from features.profile import PRICE_SOURCES
 from serving.filters import NothingFits
 from serving.interval import Interval
 from serving.ranking import rank
@@ -16,6 +17,11 @@ from serving.release import Release
 
 CONVERSION = {"goal": "conversion", "budget": 1e6, "product_margin": 0.5, "target_countries": {"SG": 0.7, "MY": 0.3}}
 EVERYBODY = 1000
+
+
+def extra_cost(model, fee):
+    extra = model.extra_cost
+    return extra.level * (fee / extra.typical_fee) ** extra.elasticity
 
 
 def ask(release, explain=False, **changes):
@@ -39,14 +45,19 @@ def by_hand(world, payload):
         context = brief_context(served, encoded, deliverable, catalogue.words, len(catalogue.tier_names))
         return brief_matrix(served, context)
 
-    price = np.array(state.profile["price"])
-    if deliverable >= 0:
-        own = state.deliverable_prices[:, deliverable]
-        price = np.where(np.isnan(own), price, own)
-    blind = features(np.array(state.profile["price"]))
-    fee = np.array([
-        model.estimated_fee(blind[i : i + 1])[0] if np.isnan(p) else p for i, p in enumerate(price)
-    ])  # fmt: skip
+    price, source = state.profile["price"], state.profile["price_source"]
+    listed = state.deliverable_prices[:, deliverable] if deliverable >= 0 else np.full(len(price), np.nan)
+    peers = model.peer_fee(features(np.array(price)))
+    fee = np.zeros(len(price))
+    for i, known in enumerate(price):
+        line = model.price_lines.get(PRICE_SOURCES[int(np.nan_to_num(source[i]))])
+        if np.isnan(known):
+            fee[i] = peers[i]
+        elif line is None or known == 0:
+            fee[i] = known
+        else:
+            fee[i] = np.exp(line.intercept + line.own * np.log(known) + line.peers * np.log(peers[i]))
+    fee = np.where(np.isnan(listed), fee, listed)
     x = features(fee)
     prior = catalogue.prior
     targets = {"SG": 1.0, "MY": 0.3 / 0.7}
@@ -67,7 +78,7 @@ def by_hand(world, payload):
         sales = e["net_revenue"] * 0.5
         value = {"awareness": awareness, "engagement": e["engagements"] * 0.1, "conversion": sales, "local": sales,
                  "launch": 0.5 * awareness + sales}[brief.goal]  # fmt: skip
-        cost = max(fee[i] + model.extra_cost, 1.0)
+        cost = max(fee[i] + extra_cost(model, fee[i]), 1.0)
         e |= {"value": value, "roi": (value - cost) / cost, "profit": value - cost, "fee": fee[i], "cost": cost}
         found.append((name, e))
     return found
@@ -110,9 +121,9 @@ def test_more_picks_begin_with_the_fewer(world):
 
 def test_cost_is_fee_and_usual_other_cost_floored(world):
     model = world.model
-    assert model.extra_cost > 0
+    assert model.extra_cost.level > 0
     for pick in ask(world.release, top=EVERYBODY).picks:
-        cost = max(pick.fee + model.extra_cost, model.basis.cost_floor)
+        cost = max(pick.fee + extra_cost(model, pick.fee), model.basis.cost_floor)
         assert pick.roi == pytest.approx((pick.expected.value - cost) / cost)
     floored = Release(replace(model, basis=replace(model.basis, cost_floor=1e5)), world.catalogue)
     for pick in ask(floored).picks:
@@ -144,7 +155,8 @@ def test_the_interval_is_that_of_the_goal_else_of_all_goals(world):
     of = {name: Interval(np.array([]), np.full((1, 100), ratio), 90) for name, ratio in (("any", 2.0), ("local", 3.0))}
     release = Release(replace(world.model, intervals=of), world.catalogue)
     for goal, ratio in (("local", 3.0), ("conversion", 2.0)):
-        known = [p for p in ask(release, goal=goal, top=50).picks if p.fee_source != "estimated"]
+        exact = Release(replace(release.model, price_lines={}), release.catalogue)
+        known = [p for p in ask(exact, goal=goal, top=50).picks if p.fee_source != "estimated"]
         assert known
         for pick in known:
             assert (pick.roi_low + 1) / (pick.roi + 1) == pytest.approx(ratio)
@@ -169,7 +181,7 @@ def test_every_pick_says_where_its_fee_is_from(world):
         if np.isnan(price):
             assert pick.fee_source == "estimated"
         else:
-            assert (pick.fee, pick.fee_source) == (price, ("quoted", "paid", "estimated")[int(source)])
+            assert pick.fee_source == ("quoted", "paid", "estimated")[int(source)]
         sources[pick.fee_source] = sources.get(pick.fee_source, 0) + 1
     assert sources.keys() == {"quoted", "paid", "estimated"}
     assert all(pick.fee_source != "estimated" for pick in ask(
@@ -186,8 +198,13 @@ def test_the_price_of_the_deliverable_is_used_when_the_brief_names_it(world):
     assert any(usual[name].fee != price for name, price in priced.items())
     other = {pick.creator_id: pick for pick in ask(world.release, deliverable="story", top=EVERYBODY).picks}
     known = [name for name, pick in usual.items() if pick.fee_source != "estimated"]
-    assert [other[name].fee for name in known] == [usual[name].fee for name in known]
-    assert asked[names[100]].fee == usual[names[100]].fee
+    # a price that is not of the deliverable is weighed against what others are paid for it
+    assert [other[name].fee for name in known] == pytest.approx([usual[name].fee for name in known], rel=0.25)
+    exact = Release(replace(world.model, price_lines={}), world.catalogue)
+    plain = {pick.creator_id: pick for pick in ask(exact, top=EVERYBODY).picks}
+    assert [plain[name].fee for name in known] == [
+        world.catalogue.state.profile["price"][names.index(name)] for name in known
+    ]
 
 
 def test_the_price_of_a_deliverable_says_where_it_is_from(world):
@@ -262,7 +279,11 @@ def test_the_head_says_what_the_answer_rests_on(world):
     assert (answer.request_id, answer.brief_id, answer.model_version, answer.currency) == ("r", "b-1", "7", "USD")
     assert answer.data_as_of == world.catalogue.data_as_of
     basis = answer.value_basis
-    assert (basis["goal"], basis["extra_cost"], basis["synthetic"]) == ("conversion", world.model.extra_cost, True)
+    assert (basis["goal"], basis["extra_cost"], basis["synthetic"]) == (
+        "conversion",
+        vars(world.model.extra_cost),
+        True,
+    )
 
 
 # --- refusals

@@ -74,7 +74,7 @@ def test_labels_are_unknown_where_nothing_was_delivered(data):
     # as if somebody had counted views of a post that was never delivered
     counted = {**market.placements.outcomes, "impressions": np.nan_to_num(market.placements.outcomes["impressions"])}
     p = replace(market.placements, outcomes=counted)
-    labels = labels_of(replace(market, placements=p))
+    labels = labels_of(replace(market, placements=p), data[0].context)
     lost = p.delivered == 0
     assert lost.sum() > 10
     assert np.isnan(labels.columns["impressions"][lost]).all()
@@ -167,14 +167,14 @@ def test_season_is_learnt_from_a_year(data):
     assert (model.expected(other)["impressions"] != model.expected(season[rows])["impressions"]).any()
 
 
-def test_an_estimated_fee_does_not_look_at_prices(data, model):
+def test_an_peer_fee_does_not_look_at_prices(data, model):
     full, rows = data
     assert {"log_price", "log_price_per_view", "creator_return"} <= {NAMES[i] for i in FEE_BLIND}
     x = full.x[rows].copy()
     x[:, FEE_BLIND] = np.random.default_rng(0).normal(0, 9, (len(rows), len(FEE_BLIND)))
-    np.testing.assert_array_equal(model.estimated_fee(x), model.estimated_fee(full.x[rows]))
+    np.testing.assert_array_equal(model.peer_fee(x), model.peer_fee(full.x[rows]))
     known = full.labels.fee[rows] > 0
-    log_fee, guess = np.log(full.labels.fee[rows][known]), np.log(model.estimated_fee(x)[known])
+    log_fee, guess = np.log(full.labels.fee[rows][known]), np.log(model.peer_fee(x)[known])
     assert np.corrcoef(log_fee, guess)[0, 1] > 0.5
 
 

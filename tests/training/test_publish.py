@@ -14,7 +14,7 @@ from features.settings import Settings
 from features.value import ValueBasis
 from serving.catalogue import Catalogue, load_catalogue
 from serving.interval import Interval
-from serving.model import Model, load_model
+from serving.model import ExtraCost, Model, load_model
 from serving.release import FILE, STORE, ReleaseFile, read_release_file, store_path
 from serving.stage import Scaler, Stage
 from training.publish import KEPT, promote, publish, roll_back, store_catalogue, store_model, stored_versions
@@ -35,7 +35,8 @@ def a_model(version="1", catalogue=None, intercept=3.0):
     return Model(
         version, Settings(), ValueBasis.from_settings(Settings().value, "USD", 1.0),
         Scaler(np.zeros(f), np.ones(f), -np.ones(f), np.ones(f)),
-        {"impressions": stage}, {}, None, 100.0, 0.0, None, (), {"any": Interval(NOTHING, np.ones((1, 100)), 0)},
+        {"impressions": stage}, {}, None, 100.0, {}, ExtraCost(0.0, 1.0, 0.0), None, (),
+        {"any": Interval(NOTHING, np.ones((1, 100)), 0)},
         {"version": version, "catalogue": catalogue},
     )  # fmt: skip
 
