@@ -58,7 +58,7 @@ def test_the_card_the_probes_and_the_metrics_answer(server):
     status, card = server.ask("GET", "/v1/model")
     assert status == 200
     assert (card["synthetic"], card["data"]["rows"]["placements"]) == (True, 2500)
-    assert len(card["metrics"]["baselines"]) == 6
+    assert len(card["metrics"]["baselines"]) == 7
     assert card["value_configuration"]["cpm"] == 12.0
     assert server.ask("GET", "/livez")[0] == 200
     assert server.ask("GET", "/readyz")[1]["data_as_of"] == card["data_as_of"]

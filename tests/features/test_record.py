@@ -68,12 +68,18 @@ def slow_totals(placements):
                 if not math.isnan(one[events]):
                     total[events] += one[events]
                     total[f"{exposure}_views"] += views
-            if followers > 0:
-                total["sized_views"] += 1
-                total["sized_log_views"] += math.log(1 + views)
-                total["log_followers"] += math.log(followers)
-                total["log_followers_squared"] += math.log(followers) ** 2
-                total["log_views_by_log_followers"] += math.log(followers) * math.log(1 + views)
+        if delivered and one["clicks"] > 0 and not math.isnan(one["conversions"]):
+            # clicks count in full at first and for at most 20 in all
+            counted = one["clicks"] / (1 + one["clicks"] / 20)
+            total["sold"] += 1
+            total["sold_clicks"] += counted
+            total["sold_orders"] += one["conversions"] / one["clicks"] * counted
+        if viewed and followers > 0:
+            total["sized_views"] += 1
+            total["sized_log_views"] += math.log(1 + views)
+            total["log_followers"] += math.log(followers)
+            total["log_followers_squared"] += math.log(followers) ** 2
+            total["log_views_by_log_followers"] += math.log(followers) * math.log(1 + views)
         if delivered and not math.isnan(one["net_revenue"]):
             total["sales"] += 1
             total["revenue"] += one["net_revenue"]
@@ -91,14 +97,17 @@ def slow_totals(placements):
 
 
 HUNDREDTHS = ("revenue", "value", "cost")
-UNIT = {column: 0.01 if column in HUNDREDTHS else 1e-6 if "log_" in column else 0.0 for column in COLUMNS}
+PARTS = ("sold_clicks", "sold_orders")
+UNIT = {
+    column: 0.01 if column in HUNDREDTHS else 1e-6 if "log_" in column or column in PARTS else 0.0 for column in COLUMNS
+}
 
 
 def check(records, entity, expected):
     most = max(one["placements"] for one in expected)
     for column in COLUMNS:
         want = np.array([one[column] for one in expected])
-        # money is kept in hundredths and logs in millionths, each rounded to the nearest
+        # money is kept in hundredths, logs and parts of a count in millionths, each rounded to the nearest
         rounding = 0.5 * UNIT[column] * most
         np.testing.assert_allclose(records[column], want, rtol=1e-12, atol=rounding, err_msg=f"{entity} {column}")
 

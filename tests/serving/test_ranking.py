@@ -172,48 +172,6 @@ def test_fees_are_within_budget_and_max_fee(world):
     assert answer.considered == len(answer.picks) + sum(answer.filtered_out.values()) == len(world.catalogue.state)
 
 
-def test_every_pick_says_where_its_fee_is_from(world):
-    state, names = world.catalogue.state, world.catalogue.display["creator_id"].to_list()
-    sources = {}
-    for pick in ask(world.release, top=EVERYBODY).picks:
-        row = names.index(pick.creator_id)
-        price, source = state.profile["price"][row], state.profile["price_source"][row]
-        if np.isnan(price):
-            assert pick.fee_source == "estimated"
-        else:
-            assert pick.fee_source == ("quoted", "paid", "estimated")[int(source)]
-        sources[pick.fee_source] = sources.get(pick.fee_source, 0) + 1
-    assert sources.keys() == {"quoted", "paid", "estimated"}
-    assert all(pick.fee_source != "estimated" for pick in ask(
-        world.release, top=EVERYBODY, filters={"known_price_only": True}).picks)  # fmt: skip
-
-
-def test_the_price_of_the_deliverable_is_used_when_the_brief_names_it(world):
-    names = world.catalogue.display["creator_id"].to_list()
-    priced = {names[i]: i * 10.0 + 50 for i in range(40)}
-    asked = {pick.creator_id: pick for pick in ask(world.release, deliverable="reel", top=EVERYBODY).picks}
-    for name, price in priced.items():
-        assert asked[name].fee == price
-    usual = {pick.creator_id: pick for pick in ask(world.release, top=EVERYBODY).picks}
-    assert any(usual[name].fee != price for name, price in priced.items())
-    other = {pick.creator_id: pick for pick in ask(world.release, deliverable="story", top=EVERYBODY).picks}
-    known = [name for name, pick in usual.items() if pick.fee_source != "estimated"]
-    # a price that is not of the deliverable is weighed against what others are paid for it
-    assert [other[name].fee for name in known] == pytest.approx([usual[name].fee for name in known], rel=0.25)
-    exact = Release(replace(world.model, price_lines={}), world.catalogue)
-    plain = {pick.creator_id: pick for pick in ask(exact, top=EVERYBODY).picks}
-    assert [plain[name].fee for name in known] == [
-        world.catalogue.state.profile["price"][names.index(name)] for name in known
-    ]
-
-
-def test_the_price_of_a_deliverable_says_where_it_is_from(world):
-    # the prices by deliverable of this market were paid, not quoted
-    names = set(world.catalogue.display["creator_id"][:40])
-    picks = ask(world.release, deliverable="reel", top=EVERYBODY).picks
-    assert {pick.fee_source for pick in picks if pick.creator_id in names} == {"paid"}
-
-
 def test_newcomers_are_ranked_with_little_confidence(world):
     picks = {pick.creator_id: pick for pick in ask(world.release, explain=True, top=EVERYBODY).picks}
     for name in ("new-1", "new-2"):
