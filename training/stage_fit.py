@@ -17,6 +17,9 @@ OVERDISPERSION = 1.0  # variance of the relative noise of a count; weights satur
 VALIDATION = 0.2  # latest share of the training rows that decides the blend
 VALIDATION_ROWS = 60_000  # latest rows among which it is decided: more of them do not change two numbers
 PENALTY_ROWS = 10_000
+# the penalty on rare outcomes is that of so many events a coefficient's unit of variance, whatever the number of rows:
+# on synthetic markets of 2,000 placements it picks 2 points of oracle share better than 10, from 8,000 on as well
+PENALTY_EVENTS = 300.0
 BLENDS = (0.0, 0.5, 1.0)
 RARE = 0.001
 WORTHWHILE = 0.005  # share by which trees must lower the loss on later rows to be kept
@@ -193,8 +196,7 @@ def _regress(data: StageData, dense: bool) -> _Base:
         ridge = _ridge(data.design[keep].astype(np.float64), target, weights)
         return _Base(float(ridge.intercept_), np.asarray(ridge.coef_, dtype=np.float64))
     weights = saturating_weights(mean * data.exposure, data.exposure)
-    # the penalty is that of about ten events a coefficient's unit of variance, whatever the number of rows
-    alpha = 10.0 / max(float((data.y > 0).sum()), 1.0)
+    alpha = PENALTY_EVENTS / max(float((data.y > 0).sum()), 1.0)
     poisson = PoissonRegressor(alpha=alpha, solver="newton-cholesky", max_iter=100)
     poisson.fit(data.design.astype(np.float64), data.y / data.exposure / mean, weights)
     return _Base(float(poisson.intercept_ + np.log(mean)), np.asarray(poisson.coef_, dtype=np.float64))
