@@ -5,6 +5,7 @@ from threadpoolctl import threadpool_limits
 
 from training.metrics import tweedie
 from training.stage_fit import (
+    MANY_ROWS,
     MIN_ROWS_FOR_TREES,
     FitOptions,
     StageData,
@@ -188,3 +189,18 @@ def test_scaler_uses_known_values_only():
 
 def test_rows_of_a_day_keep_their_order():
     assert in_time_order(np.array([5, 3, 5, 3])).tolist() == [1, 3, 0, 2]
+
+
+def test_a_stage_with_many_rows_gets_a_larger_ensemble(monkeypatch):
+    options = FitOptions(trees=10, leaves=4, learning_rate=0.25)
+    assert options.for_rows(MANY_ROWS - 1) == options
+    grown = options.for_rows(MANY_ROWS)
+    assert (grown.trees, grown.leaves, grown.learning_rate) == (20, 9, 0.3)
+    monkeypatch.setattr("training.stage_fit.MANY_ROWS", 2_000)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2_500, 3)).astype(np.float32)
+    y = np.exp(np.sin(3 * x[:, 0]) + 0.1 * rng.normal(size=2_500))
+    data = StageData(x, fit_scaler(x).design(x), y, np.ones(2_500))
+    stage = fit_stage("impressions", "one", data, options)
+    assert stage.booster.num_trees() == 20
+    assert fit_stage("impressions", "one", data.part(slice(0, 1_900)), options).booster.num_trees() == 10
