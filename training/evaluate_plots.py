@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from serving.stage import Floats
 from training.backtest import MODEL, Backtest
-from training.plots import calibration, captured, deviance_by_slice, new_figure
+from training.plots import calibration, captured, deviance_by_slice, new_figure, paired_bars
 from training.truth_figures import deciles
 from training.truth_judge import TruthResult
 
@@ -61,20 +61,13 @@ def truth_calibration(result: TruthResult) -> Any:
 
 def share_by_slice(result: TruthResult) -> Any:
     """Share of oracle of the model and the best rule within each slice; more is better."""
-    figure, axes = new_figure("Share of oracle by slice (more is better)", height=7.0)
     rows = [
         (f"{kind}: {member} ({of[MODEL].briefs})", of[MODEL].oracle_share, of[result.best_rule].oracle_share)
         for kind, members in result.slices.items()
         for member, of in members.items()
     ]
-    place = np.arange(len(rows))
-    axes.barh(place - 0.2, [row[1] for row in rows], height=0.4, label=MODEL)
-    axes.barh(place + 0.2, [row[2] for row in rows], height=0.4, label=result.best_rule)
-    axes.set_yticks(place, [row[0] for row in rows], fontsize=8)
-    axes.invert_yaxis()
-    axes.set(xlabel="share of oracle")
-    axes.legend()
-    return figure
+    names = (MODEL, result.best_rule)
+    return paired_bars("Share of oracle by slice (more is better)", "share of oracle", rows, names)
 
 
 def coverage(covered: dict[str, tuple[Floats, NDArray[np.str_]]]) -> Any:

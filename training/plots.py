@@ -64,19 +64,25 @@ def captured(result: Backtest) -> Any:
 
 def deviance_by_slice(result: Backtest) -> Any:
     """Deviance of the model and the best rule in each slice; less is better."""
-    figure, axes = new_figure("Deviance by slice (less is better)", height=7.0)
     rows = [
         (f"{kind}: {member} ({by_name[MODEL].rows})", by_name[MODEL].deviance, by_name[result.best_rule].deviance)
         for kind, members in result.slices.items()
         for member, by_name in members.items()
     ]
+    return paired_bars("Deviance by slice (less is better)", "Tweedie deviance", rows, (MODEL, result.best_rule))
+
+
+def paired_bars(title: str, xlabel: str, rows: list[tuple[str, float, float]], names: tuple[str, str]) -> Any:
+    """Two bars a row, for what `names` says."""
+    figure, axes = new_figure(title, height=7.0)
     position = np.arange(len(rows))
-    axes.barh(position - 0.2, [row[1] for row in rows], height=0.4, label=MODEL)
-    axes.barh(position + 0.2, [row[2] for row in rows], height=0.4, label=result.best_rule)
+    axes.barh(position - 0.2, [row[1] for row in rows], height=0.4, label=names[0])
+    axes.barh(position + 0.2, [row[2] for row in rows], height=0.4, label=names[1])
     axes.set_yticks(position, [row[0] for row in rows], fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel="Tweedie deviance")
-    axes.legend()
+    axes.set(xlabel=xlabel)
+    # beside the bars, not over them
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
     return figure
 
 
