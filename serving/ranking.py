@@ -81,7 +81,7 @@ def value_basis(model: Model, goal: str) -> dict[str, object]:
         basis["formula"] = "value as given in the data (placements.value)"
     return {
         **basis,
-        "cost": "fee + usual product and other cost",
+        "cost": "fee + level x (fee / typical_fee) ^ elasticity of extra_cost: product and other cost",
         "extra_cost": vars(model.extra_cost),
         "commission_rate": model.commission_rate,
         "interval": "80 %",

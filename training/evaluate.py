@@ -1,60 +1,25 @@
 """`influencer-roi backtest`: everything the data can say about the model, beside the rules, without publishing one."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from features.check import Report
 from features.settings import load_settings
 from features.value import GOALS
 from training import tracking
-from training.backtest import Backtest, backtest, build_dataset
+from training.backtest import backtest, build_dataset
 from training.evaluate_record import evaluation_record
+from training.evaluation import Evaluation
 from training.funnel_fit import TooLittle
 from training.off_policy import off_policy
-from training.off_policy_answer import OffPolicy
 from training.pipeline import Say, config_path, fit_served, load
-from training.ranges import Ranges, history_ranges
+from training.ranges import history_ranges
 from training.sample_truth import FOLDER, read_truth
-from training.split import Split, iso, labelled, time_split
+from training.split import iso, labelled, time_split
 from training.stage_fit import FitOptions
-from training.tier_table import TierTable, tier_table
-from training.truth_judge import TruthResult, judge_by_truth
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a backtest came to.
-
-    Attributes:
-        folder: where the data lie.
-        report: of the check.
-        as_of: the day decided on.
-        split: the window and what had settled before it.
-        history: what later placements say; None where nothing could be judged.
-        goals: goal of each judged row of `history`; empty without it.
-        ranges: intervals of its figures, by prediction; empty without it.
-        follow: what following the model would have returned by the log; None without `history`.
-        tiers: which tier returned more.
-        truth: what the truth says; None without one.
-        no_truth: why a truth that is there says nothing, or None.
-    """
-
-    folder: Path
-    report: Report
-    as_of: int
-    split: Split
-    history: Backtest | None
-    goals: NDArray[np.str_]
-    ranges: Mapping[str, Ranges]
-    follow: OffPolicy | None
-    tiers: TierTable
-    truth: TruthResult | None
-    no_truth: str | None
+from training.tier_table import tier_table
+from training.truth_judge import judge_by_truth
 
 
 def evaluate(

@@ -1,6 +1,6 @@
 """What one backtest leaves in MLflow: the tables of the terminal, every figure and the plots."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -10,17 +10,15 @@ from training.backtest import MODEL
 from training.card import folder_digest, is_synthetic
 from training.evaluate_plots import evaluation_figures
 from training.evaluate_report import CANNOT_TELL, history_frame, truth_frame, truth_slice_frame
+from training.evaluation import Evaluation
 from training.run_record import datasets
 from training.split import iso
 from training.stage_fit import FitOptions
 from training.tier_table import tier_sentences
 from training.tracking import RunRecord
 
-if TYPE_CHECKING:
-    from training.evaluate import Evaluation
 
-
-def evaluation_record(found: "Evaluation", tables: Tables, options: FitOptions) -> RunRecord:
+def evaluation_record(found: Evaluation, tables: Tables, options: FitOptions) -> RunRecord:
     """The record of a backtest; it registers no model."""
     folder = found.folder.resolve().name
     synthetic = is_synthetic(tables.campaigns["brand_id"].unique().to_list())
@@ -48,7 +46,7 @@ def evaluation_record(found: "Evaluation", tables: Tables, options: FitOptions) 
     )  # fmt: skip
 
 
-def _metrics(found: "Evaluation") -> dict[str, float]:
+def _metrics(found: Evaluation) -> dict[str, float]:
     out = {} if found.history is None else report.flat_metrics(found.history)
     if found.follow is not None:
         for name, one in found.follow.estimates.items():
@@ -64,7 +62,7 @@ def _metrics(found: "Evaluation") -> dict[str, float]:
     return out
 
 
-def _tables(found: "Evaluation") -> dict[str, pl.DataFrame]:
+def _tables(found: Evaluation) -> dict[str, pl.DataFrame]:
     out = {"tiers": found.tiers.frame()}
     if found.history is not None:
         out |= {"history": history_frame(found.history, found.ranges), "slices": report.slice_frame(found.history)}
@@ -75,6 +73,6 @@ def _tables(found: "Evaluation") -> dict[str, pl.DataFrame]:
     return out
 
 
-def _texts(found: "Evaluation") -> dict[str, Any]:
+def _texts(found: Evaluation) -> dict[str, Any]:
     said = [*tier_sentences(found.tiers), *([] if found.follow is None else found.follow.sentences()), CANNOT_TELL]
     return {"notes.txt": "\n".join(said) + "\n"}

@@ -3,21 +3,18 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.console import RenderableType
 from rich.table import Table
 
 from training.backtest import MODEL, Backtest
+from training.evaluation import Evaluation
 from training.gate import judge_promotion
 from training.ranges import Range, Ranges
 from training.split import iso
 from training.tier_table import tier_report, tier_sentences
 from training.truth_judge import TruthResult
-
-if TYPE_CHECKING:
-    from training.evaluate import Evaluation
 
 CANNOT_TELL = (
     "What history cannot tell: how creators would have done whom nobody booked, so whether picks would have been good; "
@@ -35,7 +32,7 @@ TRUTH_COLUMNS = {
 }
 
 
-def show(found: "Evaluation") -> Iterator[RenderableType]:
+def show(found: Evaluation) -> Iterator[RenderableType]:
     """Everything for the terminal, in the order of what matters most: sentences are strings."""
     if found.truth is not None:
         yield truth_table(found.truth)
@@ -129,7 +126,7 @@ def history_table(result: Backtest, ranges: Mapping[str, Ranges]) -> Table:
         metrics, found = result.metrics[name], ranges[name]
         table.add_row(
             name, f"{metrics.deviance:.3f}", "-" if name == MODEL else _ranged(found.gain), _ranged(found.calibration),
-            _ranged(found.captured[0.1]), f"{metrics.spearman:.3f}",
+            _ranged(found.captured[0.1]), _cell("spearman", _known({"": metrics.spearman})[""]),
             style="bold" if name == MODEL else None,
         )  # fmt: skip
     return table
