@@ -56,7 +56,9 @@ def _cold(groups: dict[tuple[str, int], list[dict[str, Any]]]) -> str:
     for (world, size), runs in groups.items():
         cells = []
         for member in members:
-            found = [run["slices"][member]["oracle_share"] for run in runs if member in run["slices"]]
+            # a slice in which even the best lose money has no share
+            found = [run["slices"].get(member, {}).get("oracle_share") for run in runs]
+            found = [share for share in found if share is not None]
             cells.append(f"{mean(found):.2f}" if found else "-")
         lines.append(_row(world, f"{size:,}", *cells))
     return "\n".join(lines)

@@ -44,4 +44,6 @@ def test_the_tables_hold_every_recommender_world_and_size(run):
     for name in run["figures"]:
         assert name in shown
     assert "| balanced | 2,000 | 2 |" in shown
+    losing = {**run, "slices": {**run["slices"], "tier: mega": {"briefs": 9.0}}}
+    assert "tier: mega" in tables([losing])
     assert f"{run['figures']['model']['oracle_share']:.3f}" in shown
