@@ -13,6 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from features import asof
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -40,7 +42,7 @@ def local_level(
     Args:
         creator: codes, sorted, shape (n,).
         known_day: UTC day each was known, ascending within a creator.
-        read_day: UTC day each was taken, ascending within a creator.
+        read_day: UTC day each was taken, ascending within a creator; `asof.ALWAYS` where it has no date.
         reading: NaN where there is none; the level stays as it was then.
         usual_noise: R / (2 R + Q) to go by until the market has shown more; 0 where a reading is usually exact.
 
@@ -50,7 +52,11 @@ def local_level(
     """
     rows = np.flatnonzero(~np.isnan(reading))
     who, y = creator[rows], reading[rows]
-    months = np.maximum(np.diff(read_day[rows], prepend=0) / MONTH, LEAST_MONTHS)
+    taken = read_day[rows]
+    months = np.maximum(np.diff(taken, prepend=0) / MONTH, LEAST_MONTHS)
+    # an undated reading is of nobody knows when: not of 1970, which would make every drift look slow
+    undated = np.concatenate([[True], taken[:-1] == asof.ALWAYS])[: len(taken)]
+    months = np.where(undated, 1.0, months)
     place = _place(who)
     noise, drift = _variances(place, known_day[rows] // MONTH, y, months, usual_noise)
     mean, variance = y.copy(), noise.copy()

@@ -10,7 +10,7 @@ def naive(creator, known, read, reading, usual_noise=USUAL_NOISE):
     """The same model, one reading at a time."""
     rows = [i for i in range(len(reading)) if not np.isnan(reading[i])]
     previous = {i: j for j, i in pairwise(rows) if creator[i] == creator[j]}
-    gap = {i: max((read[i] - read[j]) / MONTH, LEAST_MONTHS) for i, j in previous.items()}
+    gap = {i: max((read[i] - read[j]) / MONTH, LEAST_MONTHS) if read[j] else 1.0 for i, j in previous.items()}
     change = {i: reading[i] - reading[j] for i, j in previous.items()}
     mean, variance = {}, {}
     for i in rows:
@@ -95,3 +95,14 @@ def test_the_error_shrinks_with_readings_and_nobody_is_not_an_error():
     none = np.zeros(0, dtype=np.int64)
     assert local_level(none, none, none, np.zeros(0)).mean.shape == (0,)
     assert np.isnan(local_level(np.array([1]), np.array([5]), np.array([5]), np.array([np.nan])).mean).all()
+
+
+def test_an_undated_first_reading_does_not_make_the_market_look_slow():
+    who, known, read, seen, _ = readings(0, creators=200, missing=0.0, drift=0.3, noise=0.1)
+    first = np.concatenate([[True], who[1:] != who[:-1]])
+    undated = np.where(first, 0, read)
+    got = local_level(who, np.where(first, 0, known), undated, seen).mean
+    np.testing.assert_allclose(got, naive(who, np.where(first, 0, known), undated, seen), rtol=1e-6)
+    # readings are sharp and levels move: the newest one counts for most
+    last = np.concatenate([who[1:] != who[:-1], [True]]) & ~first
+    assert np.abs(got - seen)[last].mean() < 0.1
