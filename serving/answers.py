@@ -64,6 +64,16 @@ class Pick(_Part):
     propensity: float = Field(default=1.0, gt=0, le=1, description="chance with which an explored slot was filled so")
 
 
+class QuoteWorthAsking(_Part):
+    """A creator whose fee is not settled and could change the picks, and what knowing it should be worth."""
+
+    creator_id: str
+    fee: float = Field(description="the fee to expect")
+    fee_source: FeeSource
+    gain: float = Field(gt=0, description="expected rise of the picks' mean ROI (rank_by profit: of their mean profit)")
+    picked: bool = Field(description="whether it is among the picks as they are")
+
+
 class RankAnswer(_Part):
     """The answer to `POST /v1/rank`; `considered` counts creators, `filtered_out` counts them by reason."""
 
@@ -77,3 +87,6 @@ class RankAnswer(_Part):
     considered: int = Field(ge=0)
     filtered_out: dict[str, int]
     picks: tuple[Pick, ...]
+    quotes_worth_asking: tuple[QuoteWorthAsking, ...] = Field(
+        default=(), max_length=5, description="fees most worth asking for before booking, best first"
+    )

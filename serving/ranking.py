@@ -5,11 +5,12 @@ import numpy as np
 from features.brief import Brief
 from features.matrix import NAMES, schema_hash
 from features.profile import PRICE_SOURCES
-from serving.answers import Confidence, Expected, FeeSource, Pick, RankAnswer
-from serving.candidates import ESTIMATED, Candidates, Scores, candidates, possible_rois
+from serving.answers import Confidence, Expected, FeeSource, Pick, QuoteWorthAsking, RankAnswer
+from serving.candidates import ESTIMATED, Candidates, Ints, Scores, candidates, possible_rois
 from serving.filters import NothingFits
 from serving.interval import roi_interval
 from serving.model import Model
+from serving.quotes import worth_asking
 from serving.reasons import Factors, explain
 from serving.release import Release
 from serving.stage import Matrix
@@ -71,6 +72,7 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
         considered=found.considered,
         filtered_out=dict(found.removed),
         picks=tuple(answered),
+        quotes_worth_asking=_quotes(release, brief, found, picks),
     )
 
 
@@ -87,6 +89,21 @@ def value_basis(model: Model, goal: str) -> dict[str, object]:
         "interval": "80 %",
         "synthetic": bool(model.card.get("synthetic", False)),
     }
+
+
+def _quotes(release: Release, brief: Brief, found: Candidates, picks: Ints) -> tuple[QuoteWorthAsking, ...]:
+    asked, gains = worth_asking(release.model, brief.rank_by, found, picks)
+    names = release.catalogue.display["creator_id"].gather(found.rows[asked])
+    return tuple(
+        QuoteWorthAsking(
+            creator_id=name,
+            fee=float(found.fee[position]),
+            fee_source=_fee_source(found.source[position]),
+            gain=float(gain),
+            picked=bool(position in picks),
+        )
+        for name, position, gain in zip(names, asked, gains, strict=True)
+    )
 
 
 def _factors(model: Model, brief: Brief, found: Candidates) -> Factors:

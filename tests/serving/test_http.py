@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from starlette.testclient import TestClient
 
 from features.brief import parse_brief
 from features.errors import DataError
-from serving import holder
+from serving import holder, ranking
 from serving.answers import RankAnswer
 from serving.service import HOME_VARIABLE, WORKER_ENVIRONMENT, InfluencerROI, no_telemetry
 
@@ -159,6 +160,19 @@ def test_a_brief_is_ranked_and_the_answer_is_the_contract(client):
     assert response.headers["x-request-id"] == "r-1"
     assert list(answer["picks"][0]["expected"]) == ["impressions", "engagements", "clicks", "conversions", "value"]
     assert (answer["picks"][0]["explore"], answer["picks"][0]["propensity"]) == (False, 1.0)
+
+
+def test_the_real_engine_names_the_quotes_worth_asking(app, engine, world, monkeypatch):
+    real = replace(engine.as_engine(), stamp=lambda _: "v1", load=lambda _: world.release, rank=ranking.rank)
+    monkeypatch.setattr(holder, "default_engine", lambda: real)
+    brief = {"goal": "conversion", "budget": 50_000, "explain": False, "top": 5}
+    with TestClient(app, raise_server_exceptions=False) as client:
+        response = client.post("/v1/rank", json=brief)
+    assert response.status_code == 200, response.text
+    sent = response.json()["quotes_worth_asking"]
+    assert list(sent[0]) == ["creator_id", "fee", "fee_source", "gain", "picked"]
+    answer = ranking.rank(world.release, parse_brief(brief), request_id="r")
+    assert RankAnswer.model_validate(response.json()).quotes_worth_asking == answer.quotes_worth_asking
 
 
 BAD_REQUESTS = [
