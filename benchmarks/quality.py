@@ -4,7 +4,7 @@
 
 Every market is generated, learnt from and judged as `influencer-roi backtest` does it; the tables of docs/quality.md
 are what this prints. With `--results` each run's figures are added to a file as they come, and runs that are in it
-already are not done again.
+already are not done again. `--peers` judges other learners too, `--ceiling` the model fitted on noise-free labels.
 """
 
 import argparse
@@ -29,9 +29,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--briefs", type=int, default=300)
     parser.add_argument("--peers", action="store_true", help="judge the other learners of benchmarks/peers.py too")
+    parser.add_argument("--ceiling", action="store_true", help="fit the model on noise-free labels too")
     parser.add_argument("--results", type=Path, help="file of finished runs, one JSON object a line")
     asked = parser.parse_args()
     done = _read(asked.results)
+    for line in left_out(asked, done):
+        print(line, flush=True)
     for size in map(int, asked.sizes.split(",")):
         for seed in range(asked.seeds):
             for world in asked.worlds.split(","):
@@ -39,7 +42,8 @@ def main() -> None:
                 if any(one["run"] == key for one in done):
                     continue
                 began = time.perf_counter()
-                one = {"run": key, **of_market(world, size, seed, asked.briefs, peers=asked.peers)}
+                found = of_market(world, size, seed, asked.briefs, peers=asked.peers, noise_free=asked.ceiling)
+                one = {"run": key, **found}
                 one["seconds"] = round(time.perf_counter() - began, 1)
                 done.append(one)
                 if asked.results:
@@ -52,9 +56,12 @@ def main() -> None:
     print(tables(done))
 
 
-def of_market(world: str, placements: int, seed: int, briefs: int, *, peers: bool = False) -> dict[str, Any]:
-    """Figures by recommender, and by slice for the model, on one market."""
-    from benchmarks.peers import peer_advice
+def of_market(
+    world: str, placements: int, seed: int, briefs: int, *, peers: bool = False, noise_free: bool = False
+) -> dict[str, Any]:
+    """Figures by recommender, and by slice for the model, on one market; none for a peer that is not installed."""
+    from benchmarks.ceiling import ceiling
+    from benchmarks.peers import PEERS, peer_advice
     from features.settings import Settings
     from training.backtest import backtest, build_dataset
     from training.pipeline import fit_served, load
@@ -80,8 +87,12 @@ def of_market(world: str, placements: int, seed: int, briefs: int, *, peers: boo
     result = judge_by_truth(data, rows, model, truth)
     figures = {name: one.as_dict() for name, one in result.figures.items()}
     if peers:
-        for name, advice in peer_advice(data, rows, result, model).items():
-            figures[name] = judge_picks(result.pool, advice).as_dict()
+        advice = peer_advice(data, rows, result, model, loaded.tables, truth.briefs)
+        figures |= {name: judge_picks(result.pool, advice[name]).as_dict() if name in advice else {} for name in PEERS}
+    best = {}
+    if noise_free:
+        market = (world, creators, placements, seed)
+        best = {"ceiling": ceiling(data, rows, history, options, truth, market).as_dict()}
     slices = {
         f"{kind}: {member}": by_name["model"].as_dict()
         for kind, members in result.slices.items()
@@ -90,7 +101,31 @@ def of_market(world: str, placements: int, seed: int, briefs: int, *, peers: boo
     covered = None if history is None else history.coverage
     deviance = {} if history is None else {name: one.deviance for name, one in history.metrics.items()}
     winner = tier_table(loaded.market, data.context, rows).overall.winner
-    return {"figures": figures, "slices": slices, "history_coverage": covered, "deviance": deviance, "winner": winner}
+    return {
+        "figures": figures,
+        "slices": slices,
+        "history_coverage": covered,
+        "deviance": deviance,
+        "winner": winner,
+        **best,
+    }
+
+
+def left_out(asked: argparse.Namespace, done: list[dict[str, Any]]) -> list[str]:
+    """A line for everything that was asked for and will be a dash in the tables."""
+    from benchmarks.peers import PEERS, absent_peers
+
+    absent = absent_peers() if asked.peers else {}
+    lines = list(absent.values())
+    lacking = {
+        "a peer": asked.peers and sum(not all(one["figures"].get(name) for name in PEERS if name not in absent)
+                                      for one in done),
+        "the ceiling": asked.ceiling and sum("ceiling" not in one for one in done),
+    }  # fmt: skip
+    for what, runs in lacking.items():
+        if runs:
+            lines.append(f"{runs} finished runs in {asked.results} lack {what}: remove their lines to do them again")
+    return lines
 
 
 def _read(path: Path | None) -> list[dict[str, Any]]:

@@ -9,12 +9,15 @@ SHOWN = {
 
 
 def tables(runs: list[dict[str, Any]]) -> str:
-    """Three tables in Markdown; every figure is the mean over seeds."""
+    """Three tables in Markdown, a fourth where runs have a ceiling; every figure is the mean over seeds."""
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault((run["run"][0], run["run"][1]), []).append(run)
     names = list(dict.fromkeys(name for run in runs for name in run["figures"]))
-    return "\n".join([_shares(groups, names), "", _model(groups), "", _cold(groups)])
+    parts = [_shares(groups, names), "", _model(groups), "", _cold(groups)]
+    if any("ceiling" in run for run in runs):
+        parts += ["", _ceiling(groups)]
+    return "\n".join(parts)
 
 
 def _shares(groups: dict[tuple[str, int], list[dict[str, Any]]], names: list[str]) -> str:
@@ -23,7 +26,8 @@ def _shares(groups: dict[tuple[str, int], list[dict[str, Any]]], names: list[str
     for (world, size), runs in groups.items():
         cells = []
         for name in names:
-            found = [run["figures"][name]["oracle_share"] for run in runs if name in run["figures"]]
+            found = [run["figures"].get(name, {}).get("oracle_share") for run in runs]
+            found = [share for share in found if share is not None]
             cells.append("-" if not found else f"{mean(found):.3f}")
             if name == "model":
                 cells[-1] = f"**{cells[-1]}** ({min(found):.2f}-{max(found):.2f})"
@@ -61,6 +65,21 @@ def _cold(groups: dict[tuple[str, int], list[dict[str, Any]]]) -> str:
             found = [share for share in found if share is not None]
             cells.append(f"{mean(found):.2f}" if found else "-")
         lines.append(_row(world, f"{size:,}", *cells))
+    return "\n".join(lines)
+
+
+def _ceiling(groups: dict[tuple[str, int], list[dict[str, Any]]]) -> str:
+    """The model and the same model fitted on noise-free labels, over the seeds that have both."""
+    lines = [_row("world", "placements", "seeds", "**model**", "noise-free labels", "model / noise-free labels"),
+             _row(*["---"] * 6)]  # fmt: skip
+    for (world, size), runs in groups.items():
+        both = [run for run in runs if "ceiling" in run]
+        cells = ["-"] * 3
+        if both:
+            own = mean([run["figures"]["model"]["oracle_share"] for run in both])
+            best = mean([run["ceiling"]["oracle_share"] for run in both])
+            cells = [f"**{own:.3f}**", f"{best:.3f}", f"{own / best:.2f}"]
+        lines.append(_row(world, f"{size:,}", str(len(both)), *cells))
     return "\n".join(lines)
 
 
