@@ -16,7 +16,9 @@ from features.market import OUTCOMES, Creators, DeliverablePrices, Market, Place
 from features.profile import build_audience, build_readings
 from features.record import build_history, placement_amounts
 from features.settings import Settings
+from features.shrinkage import market_pairs
 from features.tables import Tables
+from features.usual import usual_log_rate, usual_log_views
 from features.value import ValueBasis, placement_value
 
 Floats = NDArray[np.float64]
@@ -72,7 +74,7 @@ def _with_histories(market: Market) -> Market:
     """Value every placement under its goal, then run the totals of every kind of entity."""
     p = market.placements
     profile = market.profile(p.creator, p.agreed)
-    codes = market.codes(p.creator, profile["follower_count"])
+    codes = market.codes(p.creator, profile)
     audience = market.lists(p.creator, p.agreed)["country"]
     share = value_shares(market, audience, codes["country"], p.campaign, p.agreed)
     goal = market.campaigns.goal[p.campaign]
@@ -90,20 +92,25 @@ def _with_histories(market: Market) -> Market:
     placements = replace(p, outcomes={**p.outcomes, "value": value}, value_share=share)
     # a commission is known only with the sale, so it says nothing about what a creator charges
     fee = np.full(len(p), np.nan) if market.commission_rate is not None else p.fee
-    amounts = placement_amounts(
-        {**placements.outcomes, "delivered": p.delivered, "cost": p.cost, "fee": fee,
-         "follower_count": profile["follower_count"]}
-    )  # fmt: skip
+    everybody = np.zeros(len(p), dtype=np.int64)
+    niche = market.campaigns.niche[p.campaign]
     entities = {
-        "market": np.zeros(len(p), dtype=np.int64),
+        "market": everybody,
         "creator": p.creator,
         "person": codes["person"],
         "brand": market.campaigns.brand[p.campaign],
-        "niche": market.campaigns.niche[p.campaign],
         "deliverable": p.deliverable,
-        **entity_codes(codes, goal, market.words, market.tier_count),
+        "niche": niche,
+        **entity_codes(codes, goal, niche, market.words, market.tier_count),
     }
+    amounts = placement_amounts(
+        {**placements.outcomes, "delivered": p.delivered, "cost": p.cost, "fee": fee,
+         "follower_count": profile["follower_count"], "usual_log_views": usual_log_views(profile),
+         "usual_log_rate": usual_log_rate(profile)}
+    )  # fmt: skip
     histories = {name: build_history(entity, p.settled, amounts) for name, entity in entities.items()}
+    pairs = market_pairs(entities, p.settled, amounts, histories["market"].at(everybody, p.settled))
+    histories["market"] = build_history(everybody, p.settled, np.hstack([amounts, pairs]))
     return replace(market, placements=placements, histories=histories)
 
 

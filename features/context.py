@@ -10,7 +10,7 @@ from features import asof
 from features.brief_columns import BriefColumns, Vocabularies
 from features.declare import Context
 from features.encoding import Lists
-from features.market import Market, entity_codes
+from features.market import STYLES, Market, entity_codes
 from features.profile import PRICE_SOURCES
 from features.record import Totals
 from features.value import GOALS
@@ -25,7 +25,8 @@ PAIR_PROFILE = (
     "follower_count", "median_views", "avg_likes", "avg_comments", "avg_shares", "avg_saves", "price", "price_source",
     "audience_credibility",
 )  # fmt: skip
-PAIR_CODES = ("platform", "country", "language", "tier")
+BRIEF_SIDE = ("tier", "peers", "goal", "goal_tier", "goal_platform", "niche_style")
+PAIR_CODES = ("platform", "country", "language", "tier", "style")
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,12 @@ def creator_view(market: Market, creator: Ints, day: Ints) -> CreatorView:
     """
     profile = market.profile(creator, day)
     lists = market.lists(creator, day)
-    codes = market.codes(creator, profile["follower_count"])
+    codes = market.codes(creator, profile)
     history = market.histories
     own = history["creator"].at(creator, day)
     others = history["person"].values_at(codes["person"], day) - np.where(codes["person"][:, None] >= 0, own.values, 0)
-    joined = entity_codes(codes, np.zeros(1, dtype=np.int64), market.words, market.tier_count)
+    none = np.full(1, -1)
+    joined = entity_codes(codes, none, none, market.words, market.tier_count)
     records = {
         "creator": own,
         "creator_recent": history["creator"].recent(creator, day),
@@ -167,6 +169,7 @@ def brief_totals(market: Market, day: int) -> dict[str, Ints]:
         "goal_platform": len(GOALS) * max(len(words.platform), 1),
         "brand": len(words.brand),
         "niche": len(words.niche),
+        "niche_style": max(len(words.niche), 1) * max(len(words.platform), 1) * STYLES,
         "deliverable": len(words.deliverable),
     }
     # at least one row, so that -1 (none) has something to be looked up in
@@ -190,10 +193,10 @@ def deliverable_prices(market: Market, creator: Ints, day: Ints) -> tuple[Floats
 def _brief_entities(
     codes: Mapping[str, Ints], goal: Ints, brand: Ints, niche: Ints, deliverable: Ints, words: Vocabularies, tiers: int
 ) -> dict[str, Ints]:
-    joined = entity_codes(codes, goal, words, tiers)
+    joined = entity_codes(codes, goal, niche, words, tiers)
     return {
         "market": np.zeros(len(goal), dtype=np.int64),
-        **{name: joined[name] for name in ("tier", "peers", "goal", "goal_tier", "goal_platform")},
+        **{name: joined[name] for name in BRIEF_SIDE},
         "brand": brand,
         "niche": niche,
         "deliverable": deliverable,

@@ -19,6 +19,8 @@ from features.value import ValueBasis
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+POLISHED = 0.5  # content_polish above which a creator's posts are studio work
+STYLES = 2
 OUTCOMES = ("impressions", "engagements", "clicks", "conversions", "net_revenue", "value")
 
 
@@ -124,22 +126,27 @@ class Market:
         audience = {name: audience_at(sets, creator, day) for name, sets in self.audience.items()}
         return {"niches": self.creators.niches.rows(creator), **audience}
 
-    def codes(self, creator: Ints, followers: Floats) -> dict[str, Ints]:
-        """Platform, country, language, person and tier codes."""
+    def codes(self, creator: Ints, profile: Mapping[str, Floats]) -> dict[str, Ints]:
+        """Platform, country, language, person, tier and style codes; a style is polished or not."""
+        polish = profile["content_polish"]
         c = self.creators
         return {
             "platform": c.platform[creator],
             "country": c.country[creator],
             "language": c.language[creator],
             "person": c.person[creator],
-            "tier": tier_codes(followers, self.settings),
+            "tier": tier_codes(profile["follower_count"], self.settings),
+            "style": np.where(np.isnan(polish), -1, polish > POLISHED).astype(np.int64),
         }
 
 
-def entity_codes(codes: Mapping[str, Ints], goal: Ints, words: Vocabularies, tiers: int) -> dict[str, Ints]:
-    """Entity of each row for the records that join two things; goal has shape (n,) or (1,)."""
+def entity_codes(
+    codes: Mapping[str, Ints], goal: Ints, niche: Ints, words: Vocabularies, tiers: int
+) -> dict[str, Ints]:
+    """Entity of each row for the records that join several things; goal and niche have shape (n,) or (1,)."""
     platforms = max(len(words.platform), 1)
-    tier, platform = codes["tier"], codes["platform"]
+    tier, platform, style = codes["tier"], codes["platform"], codes["style"]
+    cell = (np.maximum(niche, 0) * platforms + platform) * STYLES + style
     return {
         "tier": tier,
         "platform": platform,
@@ -147,4 +154,5 @@ def entity_codes(codes: Mapping[str, Ints], goal: Ints, words: Vocabularies, tie
         "goal": goal,
         "goal_tier": goal * tiers + tier,
         "goal_platform": np.where(platform >= 0, goal * platforms + platform, -1),
+        "niche_style": np.where((niche >= 0) & (platform >= 0) & (style >= 0), cell, -1),
     }

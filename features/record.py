@@ -18,17 +18,28 @@ Ints = NDArray[np.int64]
 MICRO = 1e6
 CENTS = 100.0
 RECENT_DAYS = 90
-# clicks from which more of them tell little more: what varies then is not who happens to buy but how a post sells
+# clicks and views from which more of them tell little more: what varies then is not who happens to buy or to click but
+# how a post sells
 ENOUGH_CLICKS = 20.0
+ENOUGH_VIEWS = 2_000.0
 
 # what is summed; a count beside every sum, because outcomes are only partly known
 COLUMNS = (
     "placements", "delivered", "viewed", "log_views", "views", "engaged_views", "engagements", "clicked_views",
     "clicks", "sold_views", "conversions", "sold", "sold_clicks", "sold_orders", "sales", "revenue", "valued", "value",
     "cost", "fees", "log_fee", "sized_fees", "log_fee_per_follower", "sized_views", "sized_log_views", "log_followers",
-    "log_followers_squared", "log_views_by_log_followers",
+    "log_followers_squared", "log_views_by_log_followers", "compared", "log_views_beyond",
+    "log_views_beyond_squared", "compared_rates", "log_rate_beyond", "log_rate_beyond_squared", "seen", "seen_views",
+    "seen_clicks",
 )  # fmt: skip
-_UNITS = {"sold_clicks": MICRO, "sold_orders": MICRO, "log_views": MICRO, "log_fee": MICRO,
+# of the market alone: how alike successive placements of one entity are (`features.shrinkage`)
+STAGES = ("views", "engagement", "clicks", "sales")
+PAIRED = ("creator", "person", "brand", "deliverable", "niche_style")
+PAIRS = tuple(f"{entity}_{stage}_{what}" for entity in PAIRED for stage in STAGES for what in ("products", "weights"))
+_POSITION = {name: position for position, name in enumerate((*COLUMNS, *PAIRS))}
+_UNITS = {**dict.fromkeys(PAIRS, MICRO), "log_views_beyond": MICRO, "log_views_beyond_squared": MICRO,
+          "log_rate_beyond": MICRO, "log_rate_beyond_squared": MICRO, "seen_views": MICRO, "seen_clicks": MICRO,
+          "sold_clicks": MICRO, "sold_orders": MICRO, "log_views": MICRO, "log_fee": MICRO,
           "log_fee_per_follower": MICRO, "sized_log_views": MICRO, "log_followers": MICRO,
           "log_followers_squared": MICRO, "log_views_by_log_followers": MICRO,
           "revenue": CENTS, "value": CENTS, "cost": CENTS}  # fmt: skip
@@ -42,7 +53,7 @@ class Totals:
     index: Ints
 
     def __getitem__(self, column: str) -> Floats:
-        position = COLUMNS.index(column)
+        position = _POSITION[column]
         found = np.where(self.index >= 0, self.values[np.maximum(self.index, 0), position], 0)
         return found / _UNITS.get(column, 1.0)
 
@@ -64,9 +75,9 @@ class History:
         return Totals(values, np.arange(len(entity)))
 
     def values_at(self, entity: Ints, day: Ints) -> Ints:
-        """Totals as integers, shape (n, len(COLUMNS)); zeros where nothing had settled."""
+        """Totals as integers, shape (n, columns); zeros where nothing had settled."""
         if len(self.keys) == 0:
-            return np.zeros((len(entity), len(COLUMNS)), dtype=np.int64)
+            return np.zeros((len(entity), self.running.shape[1]), dtype=np.int64)
         index = asof.last_before(self.keys, entity, day)
         return np.where(index[:, None] >= 0, self.running[np.maximum(index, 0)], 0)
 
@@ -77,7 +88,7 @@ def build_history(entity: Ints, settled_day: Ints, amounts: Ints) -> History:
     Args:
         entity: entity of each placement, -1: none, left out; shape (p,).
         settled_day: UTC day its outcome was final, shape (p,).
-        amounts: what it adds, from `placement_amounts`, shape (p, len(COLUMNS)).
+        amounts: what it adds, from `placement_amounts`, shape (p, columns).
     """
     keep = entity >= 0
     keys = asof.keys(entity[keep], settled_day[keep])
@@ -85,7 +96,7 @@ def build_history(entity: Ints, settled_day: Ints, amounts: Ints) -> History:
     keys, amounts = keys[order], amounts[keep][order]
     unique, starts = np.unique(keys, return_index=True)
     if len(unique) == 0:
-        return History(unique, np.zeros((0, len(COLUMNS)), dtype=np.int64))
+        return History(unique, amounts[:0])
     running = np.cumsum(np.add.reduceat(amounts, starts, axis=0), axis=0)
     owner = unique >> asof.DAY_BITS
     first = np.concatenate([[True], owner[1:] != owner[:-1]])
@@ -99,7 +110,8 @@ def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
 
     Args:
         outcomes: columns of shape (p,), NaN where unknown: delivered (0/1), impressions, engagements, clicks,
-            conversions, net_revenue, value, cost, fee, follower_count.
+            conversions, net_revenue, value, cost, fee, follower_count, and what was usual for the creator when
+            it was agreed: usual_log_views, usual_log_rate.
     """
     impressions, fee, followers = outcomes["impressions"], outcomes["fee"], outcomes["follower_count"]
     delivered = outcomes["delivered"] > 0
@@ -116,6 +128,15 @@ def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
     weight = 1.0 / (1.0 + np.where(bought, clicks, 0.0) / ENOUGH_CLICKS)
     log_views = np.log1p(np.where(viewed, impressions, 0.0))
     log_followers = np.log(np.where(sized_views, followers, 1.0))
+    views_known = viewed & (impressions > 0)
+    seen = views_known & ~np.isnan(clicks)
+    seen_weight = 1.0 / (1.0 + np.where(seen, impressions, 0.0) / ENOUGH_VIEWS)
+    compared = views_known & ~np.isnan(outcomes["usual_log_views"])
+    beyond = log_views - np.where(compared, outcomes["usual_log_views"], 0.0)
+    rated = views_known & (outcomes["engagements"] > 0)
+    log_rate = np.log(np.where(rated, outcomes["engagements"], 1.0)) - log_views
+    compared_rates = rated & ~np.isnan(outcomes["usual_log_rate"])
+    rate_beyond = log_rate - np.where(compared_rates, outcomes["usual_log_rate"], 0.0)
     sold = delivered & ~np.isnan(outcomes["net_revenue"])
     valued = ~np.isnan(outcomes["value"]) & ~np.isnan(outcomes["cost"])
     amounts: dict[str, tuple[NDArray[np.bool_], Floats]] = {
@@ -147,6 +168,15 @@ def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
         "log_followers": (sized_views, log_followers),
         "log_followers_squared": (sized_views, log_followers**2),
         "log_views_by_log_followers": (sized_views, log_views * log_followers),
+        "compared": (compared, np.ones(len(fee))),
+        "log_views_beyond": (compared, beyond),
+        "log_views_beyond_squared": (compared, beyond**2),
+        "compared_rates": (compared_rates, np.ones(len(fee))),
+        "log_rate_beyond": (compared_rates, rate_beyond),
+        "log_rate_beyond_squared": (compared_rates, rate_beyond**2),
+        "seen": (seen, np.ones(len(fee))),
+        "seen_views": (seen, impressions * seen_weight),
+        "seen_clicks": (seen, clicks * seen_weight),
     }
     columns = [np.where(mask, amount, 0.0) * _UNITS.get(name, 1.0) for name, (mask, amount) in amounts.items()]
     return np.rint(np.column_stack(columns)).astype(np.int64)

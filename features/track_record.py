@@ -19,6 +19,7 @@ from features.declare import (
     shrunk_log_mean,
     shrunk_log_ratio,
 )
+from features.shrinkage import shrunk_beyond, shrunk_rate
 
 SLOPE_PRIOR = 300.0  # placements x variance of log followers: the line is flat until there is that much to go by
 
@@ -51,58 +52,71 @@ def _expected_views(c: Context) -> Floats:
     return line + distance / (own["sized_views"] + 2.0)
 
 
-def _views_against_usual(c: Context) -> Floats:
-    """Shrunk mean log views minus what the profile's median views would say; NaN without a profile."""
-    record = c.records["creator"]
-    usual = np.log1p(c.profile["median_views"])
-    return (record["log_views"] - record["viewed"] * usual) / (record["viewed"] + 2.0)
-
-
 def _feature(
     name: str, define: Definition, phrase: str, show: Show = "exp_percent", scope: Scope = "creator"
 ) -> Feature:
     return Feature(name, Family.TRACK_RECORD, scope, define, phrase, show)
 
 
-def _rates(entity: str, words: str, scope: Scope) -> tuple[Feature, ...]:
-    """Views and the three rates of one entity against the market."""
+def _rates(entity: str, words: str, scope: Scope, others: str | None = None) -> tuple[Feature, ...]:
+    """What one entity's placements did beyond what was expected: views, engagement, clicks and orders per click.
 
-    def against_market(events: str, exposure: str) -> Definition:
+    Args:
+        entity: whose record.
+        words: of whom, for people.
+        scope: of the features.
+        others: the record towards which it is shrunk, instead of towards the market's.
+    """
+
+    def beyond(stage: str) -> Definition:
+        return lambda c: shrunk_beyond(
+            c.records[entity], c.records["market"], entity, stage, c.records[others] if others else None
+        )
+
+    def rate(stage: str) -> Definition:
+        return lambda c: shrunk_rate(
+            c.records[entity], c.records["market"], entity, stage, c.records[others] if others else None
+        )
+
+    return (
+        _feature(f"{entity}_views_against_usual", beyond("views"), f"past views {words} against what is usual",
+                 scope=scope),
+        _feature(f"{entity}_engagement_against_usual", beyond("engagement"),
+                 f"past engagement rate {words} against what is usual", scope=scope),
+        _feature(f"{entity}_click_rate", rate("clicks"), f"past click rate {words} against the market", scope=scope),
+        _feature(f"{entity}_sales_rate", rate("sales"), f"past orders per click {words} against the market",
+                 scope=scope),
+    )  # fmt: skip
+
+
+def _raw_rates(entity: str, words: str, scope: Scope) -> tuple[Feature, ...]:
+    """Views and rates of one entity against the market, whoever was booked: all there is where no profile is known."""
+
+    def rate(events: str, exposure: str) -> Definition:
         return lambda c: shrunk_log_ratio(c.records[entity], c.records["market"], events, exposure)
 
     return (
         _feature(f"{entity}_views",
                  lambda c: shrunk_log_mean(c.records[entity], c.records["market"], "log_views", "viewed"),
                  f"past views {words} against the market", scope=scope),
-        _feature(f"{entity}_engagement_rate", against_market("engagements", "engaged_views"),
+        _feature(f"{entity}_engagement_rate", rate("engagements", "engaged_views"),
                  f"past engagement rate {words} against the market", scope=scope),
-        _feature(f"{entity}_click_rate", against_market("clicks", "clicked_views"),
-                 f"past click rate {words} against the market", scope=scope),
-        _feature(f"{entity}_conversion_rate", against_market("conversions", "sold_views"),
+        _feature(f"{entity}_conversion_rate", rate("conversions", "sold_views"),
                  f"past conversion rate {words} against the market", scope=scope),
-    )  # fmt: skip
-
-
-def _sales_rate(entity: str, words: str, scope: Scope) -> Feature:
-    """Orders per click of one entity against the market, each placement counting for at most ENOUGH_CLICKS clicks."""
-    return _feature(
-        f"{entity}_sales_rate",
-        lambda c: shrunk_log_ratio(c.records[entity], c.records["market"], "sold_orders", "sold_clicks"),
-        f"past orders per click {words} against the market", scope=scope,
     )  # fmt: skip
 
 
 FEATURES = (
     _feature("creator_placements", lambda c: np.log1p(c.records["creator"]["placements"]),
              "past placements of the creator", "expm1"),
-    *_rates("creator", "of the creator", "creator"),
+    *_rates("creator", "of the creator", "creator", others="person_others"),
+    *_raw_rates("creator", "of the creator", "creator"),
     _feature("creator_mean_views", _mean_views, "mean views of past placements", "expm1"),
     _feature("creator_expected_views", _expected_views, "views expected from followers and own record", "expm1"),
     _feature("creator_average_views", _average_views, "average views of past placements", "expm1"),
     _feature("creator_recent_views",
              lambda c: shrunk_log_mean(c.records["creator_recent"], c.records["market"], "log_views", "viewed"),
              "views of the last 90 days' placements against the market"),
-    _feature("creator_views_against_usual", _views_against_usual, "views of past placements against usual posts"),
     _feature("creator_delivery",
              lambda c: shrunk_log_ratio(c.records["creator"], c.records["market"], "delivered", "placements"),
              "share of agreed placements delivered, against the market"),
@@ -114,11 +128,8 @@ FEATURES = (
     _feature("person_return",
              lambda c: shrunk_log_ratio(c.records["person_others"], c.records["market"], "value", "cost"),
              "past value per cost on the person's other accounts"),
-    _sales_rate("creator", "of the creator", "creator"),
-    _sales_rate("person_others", "of the person's other accounts", "creator"),
-    _sales_rate("brand", "of the brand", "pair"),
-    _sales_rate("niche", "in the brief's niche", "pair"),
     *_rates("brand", "of the brand", "pair"),
-    *_rates("niche", "in the brief's niche", "pair"),
     *_rates("deliverable", "of the deliverable", "pair"),
+    *_raw_rates("niche", "in the brief's niche", "pair"),
+    *_rates("niche_style", "in the niche, on the platform and in the style", "pair"),
 )  # fmt: skip
