@@ -1,7 +1,7 @@
 """The model: a funnel of stages from delivery to revenue, and the artefact it is kept in.
 
 An artefact is a folder: `model.json` (stages, scaler, feature list and hash, intervals, value basis, card) and one
-LightGBM text file a stage. Nothing is pickled.
+LightGBM text file an ensemble. Nothing is pickled.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from serving.interval import Interval
 from serving.price import PriceLine, settle
 from serving.stage import Floats, Matrix, Scaler, Stage
 
-FORMAT = 2
+FORMAT = 3
 # order in which quantities are predicted, and what each may be a rate of, best first
 CHAIN: dict[str, tuple[str, ...]] = {
     "delivery": ("one",),
@@ -170,9 +170,9 @@ class Model:
 def save_model(model: Model, folder: Path) -> None:
     """Write the artefact into an existing, empty folder."""
     stages = {**model.stages, **({"fee": model.fee} if model.fee else {})}
-    for name, stage in stages.items():
-        if stage.trees is not None:
-            (folder / f"{name}.txt").write_text(stage.trees, encoding="utf-8")
+    texts = {_file(name, k): trees.text for name, stage in stages.items() for k, trees in enumerate(stage.trees)}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
     data = {
         "format": FORMAT,
         "version": model.version,
@@ -182,7 +182,7 @@ def save_model(model: Model, folder: Path) -> None:
         "basis": vars(model.basis),
         "scaler": {name: column.tolist() for name, column in vars(model.scaler).items()},
         "stages": {name: stage.to_json() for name, stage in stages.items()},
-        "trees": {name: _digest(stage.trees) for name, stage in stages.items() if stage.trees is not None},
+        "trees": {name: _digest(text) for name, text in texts.items()},
         "levels": dict(model.levels),
         "typical_fee": model.typical_fee,
         "price_lines": {source: vars(line) for source, line in model.price_lines.items()},
@@ -205,7 +205,9 @@ def load_model(folder: Path) -> Model:
         data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         _refuse_other_features(data)
         stages = {
-            name: Stage.from_json(stage, _trees(folder / f"{name}.txt", data["trees"].get(name)))
+            name: Stage.from_json(
+                stage, [_trees(folder, _file(name, k), data["trees"]) for k in range(len(stage["weights"]))]
+            )
             for name, stage in data["stages"].items()
         }
         model = Model(
@@ -225,19 +227,22 @@ def load_model(folder: Path) -> Model:
             card=data["card"],
         )
         for stage in stages.values():
-            _ = stage.booster  # parsed now, so that a broken file is refused here and not in a request
+            for trees in stage.trees:
+                _ = trees.booster  # parsed now, so that a broken file is refused here and not in a request
     except (OSError, ValueError, KeyError, TypeError, LightGBMError) as error:
         raise DataError(f"model in {folder.name} cannot be read ({type(error).__name__}): train again") from error
     return model
 
 
-def _trees(path: Path, digest: str | None) -> str | None:
+def _file(stage: str, ensemble: int) -> str:
+    return f"{stage}.{ensemble}.txt"
+
+
+def _trees(folder: Path, name: str, digests: Mapping[str, str]) -> str:
     """Tree text as it was saved: LightGBM ends the whole process on one cut short, so it must not see it."""
-    if digest is None:
-        return None
-    text = path.read_text(encoding="utf-8")
-    if _digest(text) != digest:
-        raise ValueError(f"{path.name} is not the file that was saved")
+    text = (folder / name).read_text(encoding="utf-8")
+    if _digest(text) != digests[name]:
+        raise ValueError(f"{name} is not the file that was saved")
     return text
 
 

@@ -1,6 +1,6 @@
-"""One stage of the funnel: a linear base on standardised features plus a LightGBM residual, both in logs."""
+"""One stage of the funnel: a linear base on standardised features plus weighted LightGBM ensembles, all in logs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,6 +43,19 @@ class Scaler:
 
 
 @dataclass(frozen=True)
+class Trees:
+    """A LightGBM ensemble, as model text, and how much of it is added."""
+
+    text: str
+    weight: float
+
+    @cached_property
+    def booster(self) -> lgb.Booster:
+        """The ensemble, parsed once."""
+        return lgb.Booster(model_str=self.text)
+
+
+@dataclass(frozen=True)
 class Stage:
     """Expected `quantity` per unit of `exposure`.
 
@@ -50,8 +63,7 @@ class Stage:
         quantity: what is predicted, such as `engagements`.
         exposure: the quantity it is a rate of, such as `impressions`; `one` for none.
         intercept, coef: linear base over the scaler's design, shape (2 f,).
-        trees: LightGBM model text of the residual, or None where the base alone did as well on later data.
-        weight: how much of the residual is added.
+        trees: ensembles added to it; none where the base alone did as well on later data.
         spread: standard deviation of the log residual, for stages whose noise is about log-normal.
         rows: rows it was trained on.
     """
@@ -60,22 +72,16 @@ class Stage:
     exposure: str
     intercept: float
     coef: Floats
-    trees: str | None
-    weight: float
+    trees: tuple[Trees, ...]
     spread: float
     rows: int
-
-    @cached_property
-    def booster(self) -> lgb.Booster | None:
-        """The residual's trees, parsed once."""
-        return None if self.trees is None or self.weight == 0 else lgb.Booster(model_str=self.trees)
 
     def log_rate(self, x: Matrix, design: Matrix) -> Floats:
         """Log of the expected rate, shape (n,)."""
         log_rate = design @ self.coef.astype(np.float32) + np.float32(self.intercept)
         out = log_rate.astype(np.float64)
-        if self.booster is not None:
-            out += self.weight * self.booster.predict(x, raw_score=True, num_threads=1)
+        for trees in self.trees:
+            out += trees.weight * trees.booster.predict(x, raw_score=True, num_threads=1)
         return np.clip(out, -MAX_LOG, MAX_LOG)
 
     def log_contributions(self, x: Matrix, design: Matrix) -> Floats:
@@ -86,18 +92,21 @@ class Stage:
         f = x.shape[1]
         linear = design * self.coef
         out = linear[:, :f] + linear[:, f:]
-        if self.booster is not None:
-            out = out + self.weight * np.asarray(self.booster.predict(x, pred_contrib=True, num_threads=1))[:, :f]
+        for trees in self.trees:
+            out = out + trees.weight * np.asarray(trees.booster.predict(x, pred_contrib=True, num_threads=1))[:, :f]
         return np.asarray(out, dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the trees."""
+        """Everything but the text of the trees."""
         return {
             "quantity": self.quantity, "exposure": self.exposure, "intercept": self.intercept,
-            "coef": self.coef.tolist(), "weight": self.weight, "spread": self.spread, "rows": self.rows,
+            "coef": self.coef.tolist(), "weights": [trees.weight for trees in self.trees], "spread": self.spread,
+            "rows": self.rows,
         }  # fmt: skip
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], trees: str | None) -> "Stage":
-        """The inverse of `to_json`, with the trees beside it."""
-        return cls(**{**data, "coef": np.array(data["coef"])}, trees=trees)
+    def from_json(cls, data: Mapping[str, Any], texts: Sequence[str]) -> "Stage":
+        """The inverse of `to_json`, with the texts of the trees beside it."""
+        rest = {name: value for name, value in data.items() if name != "weights"}
+        trees = tuple(Trees(text, weight) for text, weight in zip(texts, data["weights"], strict=True))
+        return cls(**{**rest, "coef": np.array(data["coef"]), "trees": trees})

@@ -57,7 +57,7 @@ def model_card(
         "interval_basis": _interval_basis(result, model),
         "verdict": {"promote": verdict.promote, "lines": list(verdict.lines)},
         "stages": {
-            name: {"per": stage.exposure, "rows": stage.rows, "residual_weight": stage.weight}
+            name: {"per": stage.exposure, "rows": stage.rows, "tree_weights": [t.weight for t in stage.trees]}
             for name, stage in model.stages.items()
         },
         "features": list(NAMES),

@@ -1,4 +1,4 @@
-"""Fitting one stage: a linear base on logs, a LightGBM residual, and how much of it later data want."""
+"""Fitting one stage: a linear base on logs, LightGBM on its residual and LightGBM alone, blended by later data."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import PoissonRegressor, Ridge, RidgeCV, TweedieRegressor
 
-from serving.stage import MAX_LOG, Floats, Matrix, Scaler, Stage
+from features.matrix import FEATURES
+from serving.stage import MAX_LOG, Floats, Matrix, Scaler, Stage, Trees
 from training.metrics import tweedie
 
 MIN_ROWS = 50
@@ -20,35 +21,42 @@ PENALTY_ROWS = 10_000
 # the penalty on rare outcomes is that of so many events a coefficient's unit of variance, whatever the number of rows:
 # on synthetic markets of 2,000 placements it picks 2 points of oracle share better than 10, from 8,000 on as well
 PENALTY_EVENTS = 300.0
+# what is tried: how much of the trees on the base's residual is added, and the share of an ensemble without a base
 BLENDS = (0.0, 0.5, 1.0)
-MANY_ROWS = 50_000
+DIRECT = (0.0, 0.3, 0.5, 0.7, 1.0)
+DIRECT_TREES = 1.5  # trees of the ensemble without a base, per tree on the residual: it has more to learn
+FEW_ROWS, MANY_ROWS = 10_000, 50_000
 RARE = 0.001
 WORTHWHILE = 0.005  # share by which trees must lower the loss on later rows to be kept
-SLOPES = (0.5, 1.1)  # bounds of the calibration slope in logs
+SLOPES = (0.5, 1.5)  # bounds of the calibration slope in logs
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Size and seed of the residual trees of a stage with fewer than MANY_ROWS rows.
+    """Size and seed of the trees on the residual of a stage with FEW_ROWS to MANY_ROWS rows.
 
-    Small is as good there on top of a sound base (docs/quality.md). A stage with more rows gets twice the trees with
-    twice the leaves, which pays with 200,000 placements: +2 points of oracle share on the world `cliffs`.
+    Small is as good there on top of a sound base (docs/quality.md). With more rows twice the trees with twice the
+    leaves pay, with fewer they learn slower and with half the leaves.
     """
 
-    trees: int = 80
-    leaves: int = 7
-    learning_rate: float = 0.06
+    trees: int = 40
+    leaves: int = 12
+    learning_rate: float = 0.1
     min_rows_in_leaf: int = 40
     seed: int = 0
     threads: int = 2
 
+    def without_base(self) -> "FitOptions":
+        """What an ensemble is fitted with that has no base to stand on."""
+        return replace(self, trees=int(DIRECT_TREES * self.trees))
+
     def for_rows(self, rows: int) -> "FitOptions":
         """What a stage with so many rows is fitted with."""
+        if rows < FEW_ROWS:
+            return replace(self, leaves=max(self.leaves // 2 + 1, 2), learning_rate=0.6 * self.learning_rate)
         if rows < MANY_ROWS:
             return self
-        return replace(
-            self, trees=2 * self.trees, leaves=2 * self.leaves + 1, learning_rate=min(1.6 * self.learning_rate, 0.3)
-        )
+        return replace(self, trees=2 * self.trees, leaves=2 * self.leaves)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,17 @@ class _Base:
 
     def log_rate(self, design: Matrix) -> Floats:
         return np.clip(design.astype(np.float64) @ self.coef + self.intercept, -MAX_LOG, MAX_LOG)
+
+
+@dataclass(frozen=True)
+class _Blend:
+    """What is made of the parts: `residual` of the trees on the base, `direct` the share of the trees without one."""
+
+    residual: float = 0.0
+    direct: float = 0.0
+
+    def __call__(self, base: Floats, residual: Floats, direct: Floats) -> Floats:
+        return (1.0 - self.direct) * (base + self.residual * residual) + self.direct * direct
 
 
 def fit_scaler(x: Matrix) -> Scaler:
@@ -110,29 +129,33 @@ def fit_stage(quantity: str, exposure: str, data: StageData, options: FitOptions
     # a yes or no has no log-normal noise, however many say yes
     dense = float((data.y > 0).mean()) >= DENSE and quantity != "delivery"
     options = options.for_rows(len(data))
-    weight, slope = 0.0, 1.0
+    blend, slope = _Blend(), 1.0
     if len(data) >= MIN_ROWS_FOR_TREES:
         recent = data.part(slice(max(len(data) - VALIDATION_ROWS, 0), None))
         cut = int(len(recent) * (1 - VALIDATION))
         past, later = recent.part(slice(0, cut)), recent.part(slice(cut, None))
-        weight, slope = _validate(past, later, dense, options)
+        blend, slope = _validate(past, later, dense, options)
     base = _fit_base(data, dense)
-    log_rate = base.log_rate(data.design)
-    booster = None
-    if weight > 0:
-        booster = _fit_trees(data, log_rate, dense, options)
-        log_rate = log_rate + weight * booster.predict(data.x, raw_score=True)
+    linear, level = base.log_rate(data.design), _log_mean(data)
+    trees, log_rate = [], (1.0 - blend.direct) * linear + blend.direct * level
+    # the base has no say beside trees that need none
+    parts = ((blend.residual * (1.0 - blend.direct), linear), (blend.direct, np.full(len(data), level)))
+    for weight, start in parts:
+        if weight > 0:
+            booster = _fit_trees(data, start, dense, options if start is linear else options.without_base())
+            log_rate = log_rate + weight * booster.predict(data.x, raw_score=True)
+            trees.append(Trees(booster.model_to_string(), slope * weight))
     log_rate = slope * log_rate
     shift = level_shift(data.y, np.exp(log_rate) * data.exposure)
     positive = data.y > 0
     residual = np.log(np.where(positive, data.y, 1.0) / data.exposure) - log_rate
+    share = slope * (1.0 - blend.direct)
     return Stage(
         quantity=quantity,
         exposure=exposure,
-        intercept=slope * base.intercept + shift,
-        coef=slope * base.coef,
-        trees=None if booster is None else booster.model_to_string(),
-        weight=slope * weight,
+        intercept=share * base.intercept + slope * blend.direct * level + shift,
+        coef=share * base.coef,
+        trees=tuple(trees),
         spread=float(residual[positive].std()) if positive.any() else 0.0,
         rows=len(data),
     )
@@ -147,27 +170,36 @@ def saturating_weights(expected: Floats, exposure: Floats) -> Floats:
     return np.asarray(weights / weights.mean())
 
 
-def _validate(past: StageData, later: StageData, dense: bool, options: FitOptions) -> tuple[float, float]:
-    """The residual's weight and the slope of the log rate that later rows want, fitted on the rows before."""
+def _validate(past: StageData, later: StageData, dense: bool, options: FitOptions) -> tuple[_Blend, float]:
+    """The blend and the slope of the log rate that later rows want, of parts fitted on the rows before."""
     if len(later) == 0 or past.y.sum() <= 0 or later.y.sum() <= 0:
-        return 0.0, 1.0
-    base = _fit_base(past, dense)
+        return _Blend(), 1.0
+    base, level = _fit_base(past, dense), _log_mean(past)
     fitted = base.log_rate(past.design)
-    booster = _fit_trees(past, fitted, dense, options)
-    trees_past, trees_later = (booster.predict(part.x, raw_score=True) for part in (past, later))
+    residual = _fit_trees(past, fitted, dense, options)
+    direct = _fit_trees(past, np.full(len(past), level), dense, options.without_base())
+    parts = [
+        (base.log_rate(part.design), residual.predict(part.x, raw_score=True),
+         level + direct.predict(part.x, raw_score=True))
+        for part in (past, later)
+    ]  # fmt: skip
     tried = []
-    for weight in BLENDS:
-        log_rate = base.log_rate(later.design) + weight * trees_later
-        shift = level_shift(past.y, np.exp(fitted + weight * trees_past) * past.exposure)
+    for blend in (_Blend(weight, share) for share in DIRECT for weight in BLENDS if share < 1 or weight == 0):
+        seen, log_rate = (blend(*part) for part in parts)
+        shift = level_shift(past.y, np.exp(seen) * past.exposure)
         loss = (
             _log_loss(later, log_rate)
             if dense
             else float(tweedie(later.y, np.exp(log_rate + shift) * later.exposure).mean())
         )
-        tried.append((loss, weight, _slope(later, log_rate)))
-    without = tried[0][0]
-    best = min(tried)
-    return (best if best[0] < (1 - WORTHWHILE) * without else tried[0])[1:]
+        tried.append((loss, blend, _slope(later, log_rate)))
+    without = tried[0]
+    best = min(tried, key=lambda one: one[0])
+    return (best if best[0] < (1 - WORTHWHILE) * without[0] else without)[1:]
+
+
+def _log_mean(data: StageData) -> float:
+    return float(np.log(data.y.sum() / data.exposure.sum()))
 
 
 def _log_loss(data: StageData, log_rate: Floats) -> float:
@@ -241,6 +273,7 @@ def _fit_trees(data: StageData, log_rate: Floats, dense: bool, options: FitOptio
         "force_row_wise": True,
         "num_threads": options.threads,
         "verbosity": -1,
+        "monotone_constraints": [feature.sign for feature in FEATURES] if data.x.shape[1] == len(FEATURES) else None,
     }
     x, start = data.x, log_rate
     if dense:
