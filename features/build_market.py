@@ -109,7 +109,9 @@ def _with_histories(market: Market) -> Market:
          "usual_log_rate": usual_log_rate(profile)}
     )  # fmt: skip
     histories = {name: build_history(entity, p.settled, amounts) for name, entity in entities.items()}
-    pairs = market_pairs(entities, p.settled, amounts, histories["market"].at(everybody, p.settled))
+    before = histories["market"].at(everybody, p.settled)
+    order = p.ids.rank("ordinal").to_numpy().astype(np.int64)
+    pairs = market_pairs(entities, p.settled, amounts, before, order)
     histories["market"] = build_history(everybody, p.settled, np.hstack([amounts, pairs]))
     return replace(market, placements=placements, histories=histories)
 

@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 # worth
 USUAL_ALIKE, USUAL_PAIRS = 1.0 / 3.0, 50.0
 LEAST_ALIKE, MOST_ALIKE, MOST_VARIED = 0.003, 0.95, 3.0
+ODD = 6.0  # standard deviations, or times what was expected, beyond which a placement is no odder
 # stages compared in logs: count, total and total of squares; and stages that are counts: rows, events and exposure
 LOGS = {
     "views": ("compared", "log_views_beyond", "log_views_beyond_squared"),
@@ -28,7 +29,7 @@ LOGS = {
 COUNTS = {"clicks": ("seen", "seen_clicks", "seen_views"), "sales": ("sold", "sold_orders", "sold_clicks")}
 
 
-def market_pairs(entities: Mapping[str, Ints], settled: Ints, amounts: Ints, market: Totals) -> Ints:
+def market_pairs(entities: Mapping[str, Ints], settled: Ints, amounts: Ints, market: Totals, order: Ints) -> Ints:
     """What placements add to the pairs of the market, shape (p, len(PAIRS)).
 
     Args:
@@ -36,6 +37,7 @@ def market_pairs(entities: Mapping[str, Ints], settled: Ints, amounts: Ints, mar
         settled: UTC day its outcome was final, shape (p,).
         amounts: of the placements, from `placement_amounts`, shape (p, len(COLUMNS)).
         market: the market's totals before each placement settled, by which it is compared.
+        order: of placements that settled on one day, whatever the order of the rows; shape (p,).
     """
     own = Totals(amounts, np.arange(len(settled)))
     residuals, weights = np.full((len(settled), len(STAGES)), np.nan), np.ones((len(settled), len(STAGES)))
@@ -44,20 +46,27 @@ def market_pairs(entities: Mapping[str, Ints], settled: Ints, amounts: Ints, mar
         mean = market[total] / n
         spread = np.sqrt(np.maximum(market[squares] / n - mean**2, 0.0))
         usable = (own[count] > 0) & (market[count] > 1) & (spread > 0)
-        residuals[:, stage] = np.where(usable, (own[total] - mean) / np.where(usable, spread, 1.0), np.nan)
+        residuals[:, stage] = _within(usable, (own[total] - mean) / np.where(usable, spread, 1.0), ODD)
     for stage, (count, events, exposure) in enumerate(COUNTS.values(), start=len(LOGS)):
         expected = own[exposure] * market[events] / np.maximum(market[exposure], 1e-9)
         usable = (own[count] > 0) & (expected > 0)
-        residuals[:, stage] = np.where(usable, own[events] - expected, np.nan)
-        weights[:, stage] = expected
+        # a pair of many expected events counts for little more than one of some: else a few pairs would decide
+        unit = 1.0 + expected * USUAL_ALIKE
+        residuals[:, stage] = _within(usable, (own[events] - expected) / unit, ODD * (1.0 + expected) / unit)
+        weights[:, stage] = expected / unit
     # accounts of one person are alike by what they share, not by each being like itself
     apart = {"person": entities["creator"]}
     return np.hstack([
-        _pairs(entities[name], settled, residuals, weights, apart.get(name)) for name in PAIRED
+        _pairs(entities[name], (order, settled), residuals, weights, apart.get(name)) for name in PAIRED
     ])  # fmt: skip
 
 
-def _pairs(entity: Ints, settled: Ints, residuals: Floats, weights: Floats, apart: Ints | None) -> Ints:
+def _within(usable: NDArray[np.bool_], residual: Floats, bound: Floats | float) -> Floats:
+    """A residual bounded, so that one odd placement does not decide; NaN where it is not usable."""
+    return np.where(usable, np.clip(residual, -bound, bound), np.nan)
+
+
+def _pairs(entity: Ints, order: tuple[Ints, ...], residuals: Floats, weights: Floats, apart: Ints | None) -> Ints:
     """Products of a placement's residual and weight with those of the one before it of the same entity, in millionths.
 
     Shape (p, 2 x STAGES); 0 for the first of an entity, and where both are the same by `apart`.
@@ -65,7 +74,7 @@ def _pairs(entity: Ints, settled: Ints, residuals: Floats, weights: Floats, apar
     out = np.zeros((len(entity), 2 * len(STAGES)), dtype=np.int64)
     for stage in range(len(STAGES)):
         rows = np.flatnonzero((entity >= 0) & ~np.isnan(residuals[:, stage]))
-        rows = rows[np.lexsort((rows, settled[rows], entity[rows]))]
+        rows = rows[np.lexsort((*(key[rows] for key in order), entity[rows]))]
         same = entity[rows[1:]] == entity[rows[:-1]]
         if apart is not None:
             same &= apart[rows[1:]] != apart[rows[:-1]]

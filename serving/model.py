@@ -210,6 +210,8 @@ def load_model(folder: Path) -> Model:
             )
             for name, stage in data["stages"].items()
         }
+        if sum(len(stage.trees) for stage in stages.values()) != len(data["trees"]):
+            raise ValueError("weights and ensembles do not agree")
         model = Model(
             version=data["version"],
             settings=Settings.model_validate(data["settings"]),

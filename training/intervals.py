@@ -43,9 +43,16 @@ def _fit(actual: Floats, expected: Floats) -> Interval:
     edges = np.unique(np.quantile(expected, np.linspace(0, 1, bins + 1)[1:-1]))
     ratio = actual / np.maximum(expected, 1e-12)
     where = np.searchsorted(edges, expected)
-    pooled = np.quantile(ratio, LEVELS)
+    pooled = _quantiles(ratio)
     ratios = np.array([
-        np.quantile(ratio[where == b], LEVELS) if (where == b).sum() >= MIN_ROWS // 2 else pooled
+        _quantiles(ratio[where == b]) if (where == b).sum() >= MIN_ROWS // 2 else pooled
         for b in range(len(edges) + 1)
     ])  # fmt: skip
     return Interval(edges, ratios, len(actual))
+
+
+def _quantiles(ratio: Floats) -> Floats:
+    """Quantiles at LEVELS, spread for the next placement: between the least and the most of n lies one of n + 1 a share
+    (n - 1) / (n + 1) of the time (conformal prediction, Vovk et al. 2005)."""
+    n = len(ratio)
+    return np.quantile(ratio, np.clip(0.5 + (LEVELS - 0.5) * (n + 1) / max(n - 1, 1), 0.0, 1.0))

@@ -45,6 +45,7 @@ class FitOptions:
     min_rows_in_leaf: int = 40
     seed: int = 0
     threads: int = 2
+    signed: bool = True  # monotone where the sign of a feature is declared
 
     def without_base(self) -> "FitOptions":
         """What an ensemble is fitted with that has no base to stand on."""
@@ -124,11 +125,12 @@ def fit_stage(quantity: str, exposure: str, data: StageData, options: FitOptions
 
     Returns:
         The stage. Where nearly every outcome is positive its logs are fitted, else its mean. The latest fifth of the
-        rows, predicted by base and trees fitted on the rows before, choose the residual's weight.
+        rows, predicted by base and trees fitted on the rows before, choose blend and slope.
     """
     # a yes or no has no log-normal noise, however many say yes
     dense = float((data.y > 0).mean()) >= DENSE and quantity != "delivery"
-    options = options.for_rows(len(data))
+    # signs are declared for what a placement brings, not for what it costs or whether it appears
+    options = replace(options.for_rows(len(data)), signed=quantity not in ("fee", "delivery"))
     blend, slope = _Blend(), 1.0
     if len(data) >= MIN_ROWS_FOR_TREES:
         recent = data.part(slice(max(len(data) - VALIDATION_ROWS, 0), None))
@@ -258,6 +260,7 @@ def _ridge(design: Floats, target: Floats, weights: Floats) -> Ridge:
 
 
 def _fit_trees(data: StageData, log_rate: Floats, dense: bool, options: FitOptions) -> lgb.Booster:
+    signed = options.signed and data.x.shape[1] == len(FEATURES)
     params = {
         "objective": "regression" if dense else "poisson",
         "num_leaves": options.leaves,
@@ -273,7 +276,7 @@ def _fit_trees(data: StageData, log_rate: Floats, dense: bool, options: FitOptio
         "force_row_wise": True,
         "num_threads": options.threads,
         "verbosity": -1,
-        "monotone_constraints": [feature.sign for feature in FEATURES] if data.x.shape[1] == len(FEATURES) else None,
+        "monotone_constraints": [feature.sign for feature in FEATURES] if signed else None,
     }
     x, start = data.x, log_rate
     if dense:

@@ -1,4 +1,4 @@
-"""Tuning the residual trees inside the training window of the backtest, so that the backtest judges what it never saw.
+"""Tuning the trees inside the training window of the backtest, so that the backtest judges what it never saw.
 
 The training rows are split once more by time: what had settled before an inner window opened teaches, the placements
 agreed in it judge, by the code that is served. Optuna is imported on first use: only tuning needs it.
@@ -6,7 +6,7 @@ agreed in it judge, by the code that is served. Optuna is imported on first use:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def searched(options: FitOptions) -> dict[str, float]:
     """What tuning may change, by name.
 
     >>> searched(FitOptions())
-    {'trees': 80, 'leaves': 7, 'min_rows_in_leaf': 40, 'learning_rate': 0.06}
+    {'trees': 40, 'leaves': 12, 'min_rows_in_leaf': 40, 'learning_rate': 0.1}
     """
     return {name: getattr(options, name) for name in (*WHOLE, "learning_rate")}
 
@@ -143,7 +143,7 @@ def described(options: FitOptions) -> str:
     """The tuned settings in words.
 
     >>> described(FitOptions())
-    '80 trees of 7 leaves at rate 0.06, at least 40 rows in a leaf'
+    '40 trees of 12 leaves at rate 0.1, at least 40 rows in a leaf'
     """
     return (
         f"{options.trees} trees of {options.leaves} leaves at rate {options.learning_rate:.3g}, "
@@ -173,7 +173,7 @@ def search(
 
 def _suggested(trial: "optuna.Trial", options: FitOptions) -> FitOptions:
     """The next setting to try; the bounds give way to defaults outside them."""
-    whole = {}
+    whole: dict[str, Any] = {}
     for name, (low, high) in WHOLE.items():
         default = getattr(options, name)
         whole[name] = trial.suggest_int(name, min(low, default), max(high, default), log=name != "leaves")

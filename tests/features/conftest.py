@@ -1,4 +1,5 @@
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,10 @@ from features.market import Market
 from features.matrix import brief_matrix, creator_state
 from features.money import in_base_currency
 from features.reading import typed
+from features.record import COLUMNS
 from features.settings import Settings
 from features.tables import build
+from features.tiers import tier_codes
 from training.sample import make_market
 
 Content = str | bytes | None
@@ -163,3 +166,139 @@ def online_rows() -> Callable[..., np.ndarray]:
         return np.array(out)
 
     return rows
+
+
+@pytest.fixture(scope="session")
+def messy_market(encode: Callable[..., Market], messy_frames: Frames) -> Market:
+    return encode(messy_frames, date(2026, 7, 1))
+
+
+def day_of(stamp: date | datetime) -> int:
+    return (date(stamp.year, stamp.month, stamp.day) - date(1970, 1, 1)).days
+
+
+def usual_of(profile: Mapping[str, np.ndarray], row: int) -> dict[str, float]:
+    """Usual log views and log engagement per view of one creator, NaN where the profile does not say."""
+    views = profile["median_views"][row]
+    parts = [profile[name][row] for name in ("avg_likes", "avg_comments", "avg_shares", "avg_saves")]
+    interactions = sum(part for part in parts if not math.isnan(part))
+    known = interactions > 0 and views > 0
+    return {
+        "usual_log_views": math.nan if math.isnan(views) else math.log(1 + views),
+        "usual_log_rate": math.log(interactions) - math.log(1 + views) if known else math.nan,
+    }
+
+
+@pytest.fixture(scope="session")
+def make_book() -> Callable[[Market, Frames], list[dict[str, object]]]:
+    """One dict a placement: what it is about, from the tables, and what it adds, from the encoded numbers."""
+
+    def make(market: Market, frames: Frames) -> list[dict[str, object]]:
+        campaigns = {row["campaign_id"]: row for row in frames["campaigns"].to_dicts()}
+        creators = {row["creator_id"]: row for row in frames["creators"].to_dicts()}
+        p = market.placements
+        profile = market.profile(p.creator, p.agreed)
+        followers, polish = profile["follower_count"], profile["content_polish"]
+        tiers = tier_codes(followers, market.settings)
+        out = []
+        for row, placement in enumerate(frames["placements"].to_dicts()):
+            campaign, creator = campaigns[placement["campaign_id"]], creators[placement["creator_id"]]
+            agreed = placement["agreed_on"] or campaign["starts_on"]
+            settled = placement["settled_at"] or (placement["posted_at"] or agreed) + timedelta(days=30)
+            tier, platform, goal = int(tiers[row]), creator["platform"], campaign["goal"]
+            niche = next(iter(campaign["niches"] or ()), None)
+            known = niche is not None and not math.isnan(polish[row])
+            out.append(
+                {
+                    "id": placement["placement_id"],
+                    "agreed": day_of(agreed), "settled": day_of(settled), "followers": followers[row],
+                    "delivered": placement["delivered"] is not False,
+                    "creator": creator["creator_id"], "person": creator["person_id"], "market": "all",
+                    "brand": campaign["brand_id"], "niche": niche,
+                    "deliverable": placement["deliverable"], "platform": platform, "goal": goal, "tier": tier,
+                    "peers": (platform, tier), "goal_tier": (goal, tier), "goal_platform": (goal, platform),
+                    "niche_style": (niche, platform, polish[row] > 0.5) if known else None,
+                    "fee": p.fee[row], "cost": p.cost[row], **usual_of(profile, row),
+                    **{name: column[row] for name, column in p.outcomes.items()},
+                }
+            )  # fmt: skip
+        return out
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def book(messy_market: Market, messy_frames: Frames, make_book) -> list[dict[str, object]]:
+    return make_book(messy_market, messy_frames)
+
+
+@pytest.fixture(scope="session")
+def slow_totals() -> Callable[[Iterable[Mapping[str, object]]], dict[str, float]]:
+    return totals_by_definition
+
+
+def totals_by_definition(placements):
+    """Every total by its definition, in floats."""
+    total = dict.fromkeys(COLUMNS, 0.0)
+    for one in placements:
+        views, fee, followers, delivered = one["impressions"], one["fee"], one["followers"], one["delivered"]
+        viewed = delivered and not math.isnan(views)
+        total["placements"] += 1
+        total["delivered"] += delivered
+        if viewed:
+            total["viewed"] += 1
+            total["views"] += views
+            total["log_views"] += math.log(1 + views)
+            for events, exposure in (("engagements", "engaged"), ("clicks", "clicked"), ("conversions", "sold")):
+                if not math.isnan(one[events]):
+                    total[events] += one[events]
+                    total[f"{exposure}_views"] += views
+        if viewed and views > 0:
+            _add_against_usual(total, one)
+        if delivered and one["clicks"] > 0 and not math.isnan(one["conversions"]):
+            # clicks count in full at first and for at most 20 in all
+            counted = one["clicks"] / (1 + one["clicks"] / 20)
+            total["sold"] += 1
+            total["sold_clicks"] += counted
+            total["sold_orders"] += one["conversions"] / one["clicks"] * counted
+        if viewed and followers > 0:
+            total["sized_views"] += 1
+            total["sized_log_views"] += math.log(1 + views)
+            total["log_followers"] += math.log(followers)
+            total["log_followers_squared"] += math.log(followers) ** 2
+            total["log_views_by_log_followers"] += math.log(followers) * math.log(1 + views)
+        if delivered and not math.isnan(one["net_revenue"]):
+            total["sales"] += 1
+            total["revenue"] += one["net_revenue"]
+        if not math.isnan(one["value"]) and not math.isnan(one["cost"]):
+            total["valued"] += 1
+            total["value"] += one["value"]
+            total["cost"] += one["cost"]
+        if fee > 0:
+            total["fees"] += 1
+            total["log_fee"] += math.log(fee)
+            if followers > 0:
+                total["sized_fees"] += 1
+                total["log_fee_per_follower"] += math.log(fee / followers)
+    return total
+
+
+def _add_against_usual(total, one):
+    """What a placement that was seen adds beyond what is usual for its creator, and its clicks."""
+    views = one["impressions"]
+    if not math.isnan(one["usual_log_views"]):
+        beyond = math.log(1 + views) - one["usual_log_views"]
+        total["compared"] += 1
+        total["log_views_beyond"] += beyond
+        total["log_views_beyond_squared"] += beyond**2
+    if one["engagements"] > 0 and not math.isnan(one["usual_log_rate"]):
+        beyond = math.log(one["engagements"] / (1 + views)) - one["usual_log_rate"]
+        total["compared_rates"] += 1
+        total["log_rate_beyond"] += beyond
+        total["log_rate_beyond_squared"] += beyond**2
+    if not math.isnan(one["clicks"]):
+        # views count in full at first and for at most 2,000 in all
+        counted = views / (1 + views / 2000)
+        total["seen"] += 1
+        total["seen_views"] += counted
+        total["seen_clicks"] += one["clicks"] / views * counted

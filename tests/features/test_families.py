@@ -181,6 +181,12 @@ def deliverable_price(frames, when):
     return add(frames, "creator_prices", when, deliverable="reel", price=4_321.0)
 
 
+def styled_outcome(frames, when):
+    """The same of a creator whose style is known."""
+    return outcome(add(frames, "creator_snapshots", date(2026, 1, 1), content_polish=0.9), when)
+
+
+RATES = ("views_against_usual", "engagement_against_usual", "click_rate", "sales_rate")
 FACTS = [
     (Family.ENGAGEMENT, reading(follower_count=123_456.0, avg_likes=7_777.0), {"log_followers", "log_engagements"}),
     (Family.NICHE, interest, {"audience_interest"}),
@@ -191,7 +197,17 @@ FACTS = [
     (Family.COST, outcome, {"price_against_tier"}),
     (Family.CONTENT_STYLE, reading(content_polish=0.123, posts_per_week=33.0), {"content_polish"}),
     (Family.GOAL_FIT, outcome, {"platform_views", "goal_engagement_rate", "platform_for_goal"}),
-    (Family.TRACK_RECORD, outcome, {"creator_placements", "creator_recent_views", "brand_views", "niche_views"}),
+    (
+        Family.TRACK_RECORD,
+        outcome,
+        {
+            "creator_placements",
+            "creator_recent_views",
+            "niche_views",
+            *(f"{entity}_{rate}" for entity in ("creator", "brand", "deliverable") for rate in RATES),
+        },
+    ),
+    (Family.TRACK_RECORD, styled_outcome, {f"niche_style_{rate}" for rate in RATES}),
 ]
 
 
@@ -237,6 +253,42 @@ PROFILE = {
     "avg_likes": 1_500.0, "avg_comments": 300.0, "avg_shares": 150.0, "avg_saves": 50.0, "posts_per_week": 4.0,
     "sponsored_share": 0.2, "engagement_rate_sponsored": 0.02, "audience_credibility": 0.8, "content_polish": 0.3,
 }  # fmt: skip
+
+
+def drawn(own, other, prior, start):
+    """One placement of a and one of b: a is drawn to b, b to the start, each worth (what happened, what was expected).
+
+    Also what a is worth without b.
+    """
+    towards = (other[0] + prior * start) / (other[1] + prior)
+    return (own[0] + prior * towards) / (own[1] + prior), (own[0] + prior * start) / (own[1] + prior)
+
+
+# views 10,001 of a against its usual 20,001, and 40,001 of b against 10,001; the market's mean is half way. Two of a
+# creator are a third alike until pairs tell, so a start of 2 placements where logs are compared and of 3 events
+HALF = (np.log(10_001 / 20_001) - np.log(40_001 / 10_001)) / 2
+RATE_HALF = (np.log(1_000 / 10_001 / (2_000 / 20_001)) - np.log(2_000 / 40_001 / (500 / 10_001))) / 2
+# 200 clicks of 10,000 views and 400 of 40,000, counted for at most 2,000 views each; 30 orders of 200 clicks and 20 of
+# 400, counted for at most 20 clicks each
+SEEN_A, SEEN_B = (200 / 6, 10_000 / 6), (400 / 21, 40_000 / 21)
+SOLD_A, SOLD_B = (30 / 11, 200 / 11), (20 / 21, 400 / 21)
+
+
+def against(a, b):
+    """Events and expected events of both, at the rate of the two together."""
+    rate = (a[0] + b[0]) / (a[1] + b[1])
+    return (a[0], a[1] * rate), (b[0], b[1] * rate)
+
+
+VIEWS, ENGAGEMENT = drawn((HALF, 1), (-HALF, 1), 2, 0), drawn((RATE_HALF, 1), (-RATE_HALF, 1), 2, 0)
+CLICKS, SALES = (np.log(drawn(*against(*both), 3, 1)) for both in ((SEEN_A, SEEN_B), (SOLD_A, SOLD_B)))
+BOTH = dict(zip(RATES, (VIEWS, ENGAGEMENT, CLICKS, SALES), strict=True))
+AGAINST_USUAL = {
+    **{f"creator_{rate}": both for rate, (both, _) in BOTH.items()},
+    # the brand is new; a's old placement was of the same format, and for the same niche, platform and style
+    **{f"brand_{rate}": 0.0 for rate in RATES},
+    **{f"{entity}_{rate}": alone for entity in ("deliverable", "niche_style") for rate, (_, alone) in BOTH.items()},
+}
 # what a brief for SG (.6) and MY (.3), beauty and travel, English, on TikTok with a budget of 10,000 says of creator a
 BY_HAND = {
     "log_followers": np.log(50_000), "log_median_views": np.log(20_000), "log_views_per_follower": np.log(0.4),
@@ -258,7 +310,7 @@ BY_HAND = {
     "creator_placements": np.log(2), "person_placements": np.log(2),
     "creator_mean_views": np.log(10_001), "creator_average_views": np.log(10_001),
     "creator_views": (np.log(10_001) - (np.log(10_001) + np.log(40_001)) / 2) / 3,
-    "creator_views_against_usual": (np.log(10_001) - np.log(20_001)) / 3,
+    **AGAINST_USUAL,
     # the market: 3,000 engagements of 50,000 views; the creator 1,000 of 10,000; beforehand 3 x 25,000 views
     "creator_engagement_rate": np.log((1_000 + 75_000 * 0.06) / (10_000 + 75_000) / 0.06),
     # value and cost: a 200 of 2,000, b 800 of 500; beforehand 3 x 1,250 of cost
@@ -283,7 +335,8 @@ def by_hand(encode):
             [
                 {"creator_id": "a", "snapshot_at": day[0], "last_post_at": date(2026, 2, 28), **PROFILE},
                 {"creator_id": "a", "snapshot_at": day[1], "last_post_at": date(2025, 10, 1), **older},
-                {"creator_id": "b", "snapshot_at": day[1], **{**dict.fromkeys(PROFILE), "follower_count": 50_000.0}},
+                {"creator_id": "b", "snapshot_at": day[1], **{**dict.fromkeys(PROFILE), "follower_count": 50_000.0,
+                 "median_views": 10_000.0, "avg_likes": 500.0}},
             ],
             schema_overrides={"last_post_at": pl.Date},
         ),
@@ -304,6 +357,7 @@ def by_hand(encode):
              "agreed_on": ["2026-01-10", "2026-01-10", "2026-03-10"], "settled_at": ["2026-02-10", "2026-03-09", None],
              "deliverable": ["reel", "story", "reel"], "fee": [2_000.0, 500.0, 600.0],
              "impressions": [10_000.0, 40_000.0, None], "engagements": [1_000.0, 2_000.0, None],
+             "clicks": [200.0, 400.0, None], "conversions": [30.0, 20.0, None],
              "revenue": [200.0, 800.0, None]}
         ),
     }  # fmt: skip

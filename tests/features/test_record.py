@@ -1,5 +1,4 @@
-import math
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -9,95 +8,17 @@ from hypothesis import strategies as st
 
 from features.context import placement_context
 from features.record import COLUMNS, RECENT_DAYS, Totals, build_history, placement_amounts
-from features.tiers import tier_codes
 
 AS_OF = date(2026, 7, 1)
-EPOCH = date(1970, 1, 1)
 
 
-def day_of(stamp):
-    return (stamp.date() - EPOCH).days
-
-
-@pytest.fixture(scope="module")
-def market(encode, messy_frames):
-    return encode(messy_frames, AS_OF)
-
-
-@pytest.fixture(scope="module")
-def book(market, messy_frames):
-    """One dict a placement: what it is about, from the tables, and what it adds, from the encoded numbers."""
-    campaigns = {row["campaign_id"]: row for row in messy_frames["campaigns"].to_dicts()}
-    creators = {row["creator_id"]: row for row in messy_frames["creators"].to_dicts()}
-    p = market.placements
-    followers = market.profile(p.creator, p.agreed)["follower_count"]
-    tiers = tier_codes(followers, market.settings)
-    out = []
-    for row, placement in enumerate(messy_frames["placements"].to_dicts()):
-        campaign, creator = campaigns[placement["campaign_id"]], creators[placement["creator_id"]]
-        agreed = placement["agreed_on"] or campaign["starts_on"]
-        settled = placement["settled_at"] or (placement["posted_at"] or agreed) + timedelta(days=30)
-        tier, platform, goal = int(tiers[row]), creator["platform"], campaign["goal"]
-        out.append(
-            {
-                "agreed": day_of(agreed), "settled": day_of(settled), "followers": followers[row],
-                "delivered": placement["delivered"] is not False,
-                "creator": creator["creator_id"], "person": creator["person_id"], "market": "all",
-                "brand": campaign["brand_id"], "niche": next(iter(campaign["niches"] or ()), None),
-                "deliverable": placement["deliverable"], "platform": platform, "goal": goal, "tier": tier,
-                "peers": (platform, tier), "goal_tier": (goal, tier), "goal_platform": (goal, platform),
-                "fee": p.fee[row], "cost": p.cost[row], **{name: column[row] for name, column in p.outcomes.items()},
-            }
-        )  # fmt: skip
-    return out
-
-
-def slow_totals(placements):
-    """Every total by its definition, in floats."""
-    total = dict.fromkeys(COLUMNS, 0.0)
-    for one in placements:
-        views, fee, followers, delivered = one["impressions"], one["fee"], one["followers"], one["delivered"]
-        viewed = delivered and not math.isnan(views)
-        total["placements"] += 1
-        total["delivered"] += delivered
-        if viewed:
-            total["viewed"] += 1
-            total["views"] += views
-            total["log_views"] += math.log(1 + views)
-            for events, exposure in (("engagements", "engaged"), ("clicks", "clicked"), ("conversions", "sold")):
-                if not math.isnan(one[events]):
-                    total[events] += one[events]
-                    total[f"{exposure}_views"] += views
-        if delivered and one["clicks"] > 0 and not math.isnan(one["conversions"]):
-            # clicks count in full at first and for at most 20 in all
-            counted = one["clicks"] / (1 + one["clicks"] / 20)
-            total["sold"] += 1
-            total["sold_clicks"] += counted
-            total["sold_orders"] += one["conversions"] / one["clicks"] * counted
-        if viewed and followers > 0:
-            total["sized_views"] += 1
-            total["sized_log_views"] += math.log(1 + views)
-            total["log_followers"] += math.log(followers)
-            total["log_followers_squared"] += math.log(followers) ** 2
-            total["log_views_by_log_followers"] += math.log(followers) * math.log(1 + views)
-        if delivered and not math.isnan(one["net_revenue"]):
-            total["sales"] += 1
-            total["revenue"] += one["net_revenue"]
-        if not math.isnan(one["value"]) and not math.isnan(one["cost"]):
-            total["valued"] += 1
-            total["value"] += one["value"]
-            total["cost"] += one["cost"]
-        if fee > 0:
-            total["fees"] += 1
-            total["log_fee"] += math.log(fee)
-            if followers > 0:
-                total["sized_fees"] += 1
-                total["log_fee_per_follower"] += math.log(fee / followers)
-    return total
+@pytest.fixture
+def market(messy_market):
+    return messy_market
 
 
 HUNDREDTHS = ("revenue", "value", "cost")
-PARTS = ("sold_clicks", "sold_orders")
+PARTS = ("sold_clicks", "sold_orders", "seen_views", "seen_clicks")
 UNIT = {
     column: 0.01 if column in HUNDREDTHS else 1e-6 if "log_" in column or column in PARTS else 0.0 for column in COLUMNS
 }
@@ -114,12 +35,12 @@ def check(records, entity, expected):
 
 ENTITIES = (
     "creator", "market", "brand", "niche", "deliverable", "platform", "tier", "peers", "goal", "goal_tier",
-    "goal_platform",
+    "goal_platform", "niche_style",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
-def test_totals_equal_a_slow_loop(market, book, entity):
+def test_totals_equal_a_slow_loop(market, book, slow_totals, entity):
     rows = np.arange(0, 400, 3)
     records = placement_context(market, rows).records[entity]
     expected = [
@@ -137,7 +58,7 @@ def test_totals_equal_a_slow_loop(market, book, entity):
     check(records, entity, expected)
 
 
-def test_recent_totals_are_of_the_ninety_days_before_the_decision(market, book):
+def test_recent_totals_are_of_the_ninety_days_before_the_decision(market, book, slow_totals):
     rows = np.arange(400)
     records = placement_context(market, rows).records["creator_recent"]
     expected = [
@@ -154,7 +75,7 @@ def test_recent_totals_are_of_the_ninety_days_before_the_decision(market, book):
     check(records, "creator_recent", expected)
 
 
-def test_a_persons_record_leaves_out_the_account_at_hand(market, book):
+def test_a_persons_record_leaves_out_the_account_at_hand(market, book, slow_totals):
     rows = np.arange(400)
     records = placement_context(market, rows).records["person_others"]
     expected = [
@@ -193,8 +114,9 @@ def test_totals_are_the_same_to_the_bit_in_any_order():
     n = 500
     outcomes = {name: rng.lognormal(5, 3, n) for name in (
         "delivered", "impressions", "engagements", "clicks", "conversions", "net_revenue", "value", "cost", "fee",
-        "follower_count",
+        "follower_count", "usual_log_views", "usual_log_rate",
     )}  # fmt: skip
+    outcomes["usual_log_rate"] = -outcomes["usual_log_rate"]
     entity, settled = rng.integers(0, 5, n), rng.integers(1, 40, n)
     order = rng.permutation(n)
     one = build_history(entity, settled, placement_amounts(outcomes))
@@ -205,12 +127,26 @@ def test_totals_are_the_same_to_the_bit_in_any_order():
     np.testing.assert_array_equal(one.running, other.running)
 
 
+BEYOND = ("compared", "log_views_beyond", "log_views_beyond_squared")
+RATES_BEYOND = ("compared_rates", "log_rate_beyond", "log_rate_beyond_squared")
+SEEN = ("seen", "seen_views", "seen_clicks")
+
+
 @pytest.mark.parametrize(
     ("changed", "absent"),
     [
-        ({"impressions": np.nan}, {"viewed", "log_views", "views", "engaged_views", "clicks", "sized_views"}),
-        ({"delivered": 0.0}, {"delivered", "viewed", "views", "sales", "revenue"}),
-        ({"engagements": np.nan}, {"engaged_views", "engagements"}),
+        (
+            {"impressions": np.nan},
+            {"viewed", "log_views", "views", "engaged_views", "clicks", "sized_views", *BEYOND, *RATES_BEYOND, *SEEN},
+        ),
+        ({"impressions": 0.0}, {"log_views", "views", *BEYOND, *RATES_BEYOND, *SEEN}),
+        ({"delivered": 0.0}, {"delivered", "viewed", "views", "sales", "revenue", *BEYOND, *RATES_BEYOND, *SEEN}),
+        ({"engagements": np.nan}, {"engaged_views", "engagements", *RATES_BEYOND}),
+        ({"engagements": 0.0}, {"engagements", *RATES_BEYOND}),
+        ({"clicks": np.nan}, {"clicked_views", "clicks", "sold_clicks", "sold_orders", *SEEN}),
+        ({"clicks": 0.0}, {"clicks", "sold", "sold_clicks", "sold_orders", "seen_clicks"}),
+        ({"usual_log_views": np.nan}, set(BEYOND)),
+        ({"usual_log_rate": np.nan}, set(RATES_BEYOND)),
         ({"net_revenue": np.nan}, {"sales", "revenue"}),
         ({"fee": np.nan}, {"fees", "log_fee", "sized_fees", "log_fee_per_follower"}),
         ({"fee": 0.0}, {"fees", "log_fee", "sized_fees", "log_fee_per_follower"}),
@@ -223,6 +159,7 @@ def test_what_is_not_known_adds_neither_events_nor_exposure(changed, absent):
     known = {
         "delivered": 1.0, "impressions": 1000.0, "engagements": 50.0, "clicks": 10.0, "conversions": 2.0,
         "net_revenue": 80.0, "value": 90.0, "cost": 30.0, "fee": 25.0, "follower_count": 5000.0,
+        "usual_log_views": 6.0, "usual_log_rate": -2.0,
     }  # fmt: skip
     outcomes = {name: np.array([value]) for name, value in {**known, **changed}.items()}
     totals = Totals(placement_amounts(outcomes), np.array([0]))
@@ -230,6 +167,8 @@ def test_what_is_not_known_adds_neither_events_nor_exposure(changed, absent):
     assert all(totals[name].item() == 0 for name in absent)
     full = Totals(placement_amounts({name: np.array([value]) for name, value in known.items()}), np.array([0]))
     assert all(full[name].item() != 0 for name in COLUMNS)
+    if changed.keys() <= {"usual_log_views", "usual_log_rate"}:
+        assert {name for name in COLUMNS if totals[name].item() != full[name].item()} == absent
 
 
 def test_none_has_empty_totals():

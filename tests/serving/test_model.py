@@ -7,8 +7,8 @@ import pytest
 
 from features.errors import DataError
 from features.matrix import NAMES
-from serving.model import CHAIN, load_model, save_model
-from serving.stage import Stage
+from serving.model import CHAIN, FORMAT, load_model, save_model
+from serving.stage import Stage, Trees
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,31 @@ def empty(*names):
 
 def test_an_artefact_predicts_bit_equal_to_the_model(world, saved):
     again, x = load_model(saved), world.data.x
-    assert any(stage.booster is not None for stage in again.stages.values())
+    assert any(stage.trees for stage in again.stages.values())
     for quantity, expected in world.model.expected(x).items():
         np.testing.assert_array_equal(again.expected(x)[quantity], expected, err_msg=quantity)
     np.testing.assert_array_equal(again.peer_fee(x), world.model.peer_fee(x))
+
+
+@pytest.mark.parametrize("others", [(), (-0.3,), (-0.3, 1.7)])
+def test_an_artefact_keeps_every_ensemble_of_every_stage(world, tmp_path, others):
+    """As many ensembles a stage as it may have, none shared between stages, in their order."""
+    texts = [trees.text for stage in (*world.model.stages.values(), world.model.fee) for trees in stage.trees]
+    assert len(set(texts)) > 4
+    given = {
+        name: replace(stage, trees=tuple(Trees(texts[(k + j) % len(texts)], weight) for j, weight in enumerate(others)))
+        for k, (name, stage) in enumerate([*world.model.stages.items(), ("fee", world.model.fee)])
+    }
+    model = replace(world.model, stages={n: s for n, s in given.items() if n != "fee"}, fee=given["fee"])
+    save_model(model, tmp_path)
+    again, x = load_model(tmp_path), world.data.x
+    for name, stage in {**again.stages, "fee": again.fee}.items():
+        assert stage.trees == given[name].trees, name
+    for quantity, expected in model.expected(x).items():
+        np.testing.assert_array_equal(again.expected(x)[quantity], expected, err_msg=quantity)
+    np.testing.assert_array_equal(again.peer_fee(x), model.peer_fee(x))
+    files = {f"{name}.{k}.txt" for name in given for k in range(len(others))}
+    assert {path.name for path in tmp_path.iterdir()} == {"model.json", *files}
 
 
 def test_an_artefact_keeps_everything_else(world, saved):
@@ -68,6 +89,15 @@ def with_json(change):
     return spoil
 
 
+def swapped(one, other):
+    def spoil(folder):
+        texts = [(folder / name).read_bytes() for name in (one, other)]
+        for name, text in zip((other, one), texts, strict=True):
+            (folder / name).write_bytes(text)
+
+    return spoil
+
+
 def cut(name):
     def spoil(folder):
         text = (folder / name).read_text()
@@ -82,17 +112,27 @@ def cut(name):
         (with_json(lambda d: d.update(feature_schema="0123", feature_names=[*NAMES[1:], "old_one"])),
          ["schema 0123", "old_one", NAMES[0], "train again"]),
         (with_json(lambda d: d.update(format=99)), ["format 99", "train again"]),
+        (with_json(lambda d: d.update(format=FORMAT - 1)), [f"format {FORMAT - 1}", "train again"]),
+        (with_json(lambda d: d["stages"]["engagements"]["weights"].append(0.5)), ["cannot be read", "train again"]),
+        (with_json(lambda d: d["stages"]["engagements"]["weights"].pop()), ["cannot be read", "train again"]),
+        (with_json(lambda d: d["stages"]["engagements"].pop("weights")), ["KeyError", "train again"]),
+        (with_json(lambda d: d["trees"].pop("engagements.1.txt")), ["KeyError", "train again"]),
         (with_json(lambda d: d.pop("levels")), ["KeyError", "train again"]),
         (with_json(lambda d: d["settings"].update(nonsense=1)), ["train again"]),
         (cut("model.json"), ["cannot be read", "train again"]),
-        (cut("engagements.txt"), ["cannot be read", "train again"]),
-        (lambda folder: (folder / "engagements.txt").unlink(), ["cannot be read", "train again"]),
-        (lambda folder: (folder / "engagements.txt").write_text(""), ["cannot be read", "train again"]),
+        (cut("engagements.0.txt"), ["cannot be read", "train again"]),
+        (cut("engagements.1.txt"), ["cannot be read", "train again"]),
+        (swapped("engagements.0.txt", "engagements.1.txt"), ["cannot be read", "train again"]),
+        (lambda folder: (folder / "engagements.0.txt").unlink(), ["cannot be read", "train again"]),
+        (lambda folder: (folder / "engagements.1.txt").unlink(), ["FileNotFoundError", "train again"]),
+        (lambda folder: (folder / "engagements.0.txt").write_text(""), ["cannot be read", "train again"]),
         (lambda folder: (folder / "model.json").unlink(), ["FileNotFoundError", "train again"]),
     ],
-    ids=["features", "format", "key", "settings", "json", "trees", "no trees", "empty trees", "no json"],
+    ids=["features", "format", "last format", "more weights", "fewer weights", "no weights", "no digest", "key", "settings", "json",
+         "trees", "second trees", "swapped trees", "no trees", "no second trees", "empty trees", "no json"],
 )  # fmt: skip
-def test_a_broken_or_foreign_artefact_is_refused(copied, spoil, words):
+def test_a_broken_or_foreign_artefact_is_refused(world, copied, spoil, words):
+    assert len(world.model.stages["engagements"].trees) == 2
     spoil(copied)
     with pytest.raises(DataError) as error:
         load_model(copied)
@@ -122,7 +162,7 @@ def test_delivery_is_at_most_sure(world):
     expected = replace(world.model, stages=stages, levels={}).expected(world.data.x[:300])
     assert set(expected["delivery"]) == {1.0}
     alone = Stage("impressions", "one", *(getattr(stages["impressions"], name) for name in (
-        "intercept", "coef", "trees", "weight", "spread", "rows")))  # fmt: skip
+        "intercept", "coef", "trees", "spread", "rows")))  # fmt: skip
     unexposed = replace(world.model, stages={"impressions": alone}, levels={}).expected(world.data.x[:300])
     np.testing.assert_array_equal(expected["impressions"], unexposed["impressions"])
 

@@ -185,7 +185,7 @@ def test_newcomers_are_ranked_with_little_confidence(world):
 
 def test_ties_keep_the_order_of_the_catalogue(world):
     same = replace(world.model, stages={
-        name: replace(stage, coef=np.zeros_like(stage.coef), trees=None, weight=0.0)
+        name: replace(stage, coef=np.zeros_like(stage.coef), trees=())
         for name, stage in world.model.stages.items()
     })  # fmt: skip
     answer = ask(Release(same, world.catalogue), rank_by="impressions", top=EVERYBODY)

@@ -149,7 +149,7 @@ def test_one_feature_moves_only_its_own_factor(world):
     x[2:, column] += 2
     flat = np.zeros(4)
     # trees share an effect out between features that interact
-    stages = {name: replace(stage, trees=None, weight=0.0) for name, stage in world.model.stages.items()}
+    stages = {name: replace(stage, trees=()) for name, stage in world.model.stages.items()}
     reasons = explain(
         replace(world.model, stages=stages), "engagement", x, Factors(flat, flat, flat, 0.0), np.array([0, 2])
     )

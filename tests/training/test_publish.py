@@ -31,7 +31,7 @@ def bento_of_its_own(monkeypatch, tmp_path):
 
 def a_model(version="1", catalogue=None, intercept=3.0):
     f = len(NAMES)
-    stage = Stage("impressions", "one", intercept, np.linspace(-1, 1, 2 * f), None, 0.0, 0.5, 100)
+    stage = Stage("impressions", "one", intercept, np.linspace(-1, 1, 2 * f), (), 0.5, 100)
     return Model(
         version, Settings(), ValueBasis.from_settings(Settings().value, "USD", 1.0),
         Scaler(np.zeros(f), np.ones(f), -np.ones(f), np.ones(f)),

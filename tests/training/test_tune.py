@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import warnings
@@ -25,7 +26,8 @@ from training.split import Split, time_split
 from training.stage_fit import FitOptions
 from training.tune import MIN_JUDGED, inner_split, search, tune
 
-OPTIONS = FitOptions(threads=1)
+# what is started from: learning so little that a few trials are enough to beat it
+OPTIONS = FitOptions(trees=40, leaves=4, learning_rate=0.02, min_rows_in_leaf=200, threads=1)
 AS_OF = 20_650
 TRIALS = 3
 
@@ -297,11 +299,21 @@ def test_trials_are_runs_nested_in_the_training_run(runs):
 
 def test_the_stored_model_has_the_chosen_trees(trained, runs):
     model = load_model(store_path(trained[1], "influencer-roi-model:1"))
-    trees = [stage.trees for stage in model.stages.values() if stage.trees]
-    assert trees
-    for text in trees:
-        assert f"[num_leaves: {runs[0].data.params['leaves']}]" in text
-        assert f"[num_iterations: {runs[0].data.params['trees']}]" in text
+    params = runs[0].data.params
+    whole = {name: int(params[name]) for name in ("trees", "leaves", "min_rows_in_leaf")}
+    chosen = FitOptions(**whole, learning_rate=float(params["learning_rate"]))
+    assert any(stage.trees for stage in model.stages.values())
+    for stage in model.stages.values():
+        sized = chosen.for_rows(stage.rows)
+        for trees in stage.trees:
+            said = dict(re.findall(r"^\[(\w+): (.*)\]$", trees.text, re.MULTILINE))
+            assert int(said["num_leaves"]) == sized.leaves
+            assert float(said["learning_rate"]) == pytest.approx(sized.learning_rate, rel=1e-4)
+            assert int(said["min_data_in_leaf"]) == sized.min_rows_in_leaf
+        sizes = [int(re.search(r"\[num_iterations: (\d+)\]", trees.text)[1]) for trees in stage.trees]
+        # on the residual first, then without a base, each at most once
+        both = [sized.trees, sized.without_base().trees]
+        assert sizes in ([], both[:1], both[1:], both)
 
 
 @pytest.mark.parametrize("count", ["-1", "many"])
