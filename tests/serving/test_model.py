@@ -128,8 +128,9 @@ def cut(name):
         (lambda folder: (folder / "engagements.0.txt").write_text(""), ["cannot be read", "train again"]),
         (lambda folder: (folder / "model.json").unlink(), ["FileNotFoundError", "train again"]),
     ],
-    ids=["features", "format", "last format", "more weights", "fewer weights", "no weights", "no digest", "key", "settings", "json",
-         "trees", "second trees", "swapped trees", "no trees", "no second trees", "empty trees", "no json"],
+    ids=["features", "format", "last format", "more weights", "fewer weights", "no weights", "no digest", "key",
+         "settings", "json", "trees", "second trees", "swapped trees", "no trees", "no second trees", "empty trees",
+         "no json"],
 )  # fmt: skip
 def test_a_broken_or_foreign_artefact_is_refused(world, copied, spoil, words):
     assert len(world.model.stages["engagements"].trees) == 2
