@@ -9,11 +9,12 @@ import argparse
 import os
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-SIZES = ((20, 7), (40, 7), (80, 4), (80, 7), (80, 15), (160, 7), (300, 15), (300, 31))
+SIZES = ((10, 12), (20, 12), (40, 4), (40, 7), (40, 12), (40, 24), (80, 12), (160, 12), (160, 31))
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--creators", type=int, default=3_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--briefs", type=int, default=300)
+    parser.add_argument("--only", choices=("parts", "sizes"), help="one of the two tables")
     asked = parser.parse_args()
     worlds = asked.worlds.split(",")
     shares: dict[str, dict[str, list[float]]] = {}
@@ -55,11 +57,15 @@ def of_market(asked: argparse.Namespace, world: str, seed: int) -> dict[str, flo
     from training.split import labelled
     from training.stage_fit import FitOptions
 
-    variants: dict[str, tuple[Any, Any]] = {name: (patches, FitOptions()) for name, patches in parts().items()}
-    variants |= {
-        f"{trees} trees x {leaves} leaves a stage": ({}, FitOptions(trees=trees, leaves=leaves))
-        for trees, leaves in SIZES
+    variants: dict[str, tuple[Any, Any]] = {
+        name: (patches, FitOptions())
+        for name, patches in parts().items()
+        if asked.only != "sizes" or name == "the model"
     }
+    if asked.only != "parts":
+        variants |= {
+            f"{trees} trees x {leaves} leaves": ({}, FitOptions(trees=trees, leaves=leaves)) for trees, leaves in SIZES
+        }
     found = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -82,11 +88,12 @@ def parts() -> dict[str, dict[str, Any]]:
     """What is replaced by what in each variant."""
     import numpy as np
 
+    from features import shrinkage
     from features.declare import Family
     from features.local_level import Level
     from features.matrix import FEATURES
     from serving.model import ExtraCost
-    from training import funnel_fit, stage_fit
+    from training import funnel_fit
 
     def last_reading(creator, _known_day, _read_day, reading, **_usual):
         rows = np.where(np.isnan(reading), -1, np.arange(len(reading)))
@@ -94,10 +101,8 @@ def parts() -> dict[str, dict[str, Any]]:
         same = (last >= 0) & (creator[np.maximum(last, 0)] == creator)
         return Level(np.where(same, reading[np.maximum(last, 0)], np.nan), np.zeros(len(reading)))
 
-    def no_base(data, dense):
-        base = stage_fit_base(data, dense)
-        mean = np.log(data.y.sum() / data.exposure.sum())
-        return type(base)(float(mean), np.zeros_like(base.coef))
+    def usual_likeness(market, _entity, _stage, _most):
+        return np.full_like(market["placements"], shrinkage.USUAL_ALIKE)
 
     def without(*columns):
         blinded = {"delivery", "impressions", "engagements", "clicks", "conversions", "net_revenue", "value", "fee"}
@@ -106,7 +111,6 @@ def parts() -> dict[str, dict[str, Any]]:
     def named(*words):
         return [i for i, f in enumerate(FEATURES) if any(word in f.name for word in words)]
 
-    stage_fit_base = stage_fit._fit_base
     family = {kind: [i for i, f in enumerate(FEATURES) if f.family is kind] for kind in Family}
     return {
         "the model": {},
@@ -115,12 +119,17 @@ def parts() -> dict[str, dict[str, Any]]:
         "extra cost a constant": {
             "training.funnel_fit.fit_extra_cost": lambda _fee, extra: ExtraCost(float(extra.mean()), 1.0, 0.0)
         },
-        "no trees": {"training.stage_fit.BLENDS": (0.0,)},
+        "no trees": {"training.stage_fit.BLENDS": (0.0,), "training.stage_fit.DIRECT": (0.0,)},
+        "no trees without a base": {"training.stage_fit.DIRECT": (0.0,)},
+        "only trees without a base": {"training.stage_fit.BLENDS": (0.0,), "training.stage_fit.DIRECT": (1.0,)},
+        "no declared signs": {"training.stage_fit.FEATURES": [replace(f, sign=0) for f in FEATURES]},
         "a penalty of 10 events on rare outcomes": {"training.stage_fit.PENALTY_EVENTS": 10.0},
-        "no linear base": {"training.stage_fit._fit_base": no_base, "training.stage_fit.BLENDS": (0.0, 1.0)},
         "no calibration slope": {"training.stage_fit.SLOPES": (1.0, 1.0)},
+        "records believed as usual": {"features.shrinkage._alike": usual_likeness},
         "reach stages see target and budget": {"training.funnel_fit.BLIND": {"fee": funnel_fit.BLIND["fee"]}},
-        "no orders per click as a record": without(*named("sales_rate")),
+        "no records against the usual": without(*named("_against_usual")),
+        "no record of niche, platform and style": without(*named("niche_style_")),
+        "no record of clicks and orders": without(*named("click_rate", "sales_rate")),
         **{f"no {kind.value}": without(*family[kind]) for kind in Family},
     }
 

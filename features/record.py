@@ -34,7 +34,7 @@ COLUMNS = (
 )  # fmt: skip
 # of the market alone: how alike successive placements of one entity are (`features.shrinkage`)
 STAGES = ("views", "engagement", "clicks", "sales")
-PAIRED = ("creator", "person", "brand", "deliverable", "niche_style")
+PAIRED = ("creator", "person", "brand", "deliverable", "niche_style", "goal_tier")
 PAIRS = tuple(f"{entity}_{stage}_{what}" for entity in PAIRED for stage in STAGES for what in ("products", "weights"))
 _POSITION = {name: position for position, name in enumerate((*COLUMNS, *PAIRS))}
 _UNITS = {**dict.fromkeys(PAIRS, MICRO), "log_views_beyond": MICRO, "log_views_beyond_squared": MICRO,

@@ -132,4 +132,5 @@ FEATURES = (
     *_rates("deliverable", "of the deliverable", "pair"),
     *_raw_rates("niche", "in the brief's niche", "pair"),
     *_rates("niche_style", "in the niche, on the platform and in the style", "pair"),
+    *_rates("goal_tier", "of this tier for the goal", "pair"),
 )  # fmt: skip
