@@ -343,7 +343,7 @@ def test_an_ensemble_for_few_rows_still_splits(leaves):
 
 def test_a_stage_with_many_rows_gets_a_larger_ensemble(monkeypatch):
     options = FitOptions(trees=10, leaves=4, learning_rate=0.25)
-    assert (FEW_ROWS, MANY_ROWS) == (10_000, 50_000)
+    assert (FEW_ROWS, MANY_ROWS) == (5_000, 50_000)
     assert options.for_rows(FEW_ROWS) == options.for_rows(MANY_ROWS - 1) == options
     monkeypatch.setattr("training.stage_fit.FEW_ROWS", 1_500)
     monkeypatch.setattr("training.stage_fit.MANY_ROWS", 2_000)
