@@ -66,7 +66,7 @@ def booster_predict(home: Path):
     briefs = encode_briefs([Brief(**BRIEF).model_dump()], catalogue.words)
     context = brief_context(catalogue.state, briefs, -1, catalogue.words, len(catalogue.tier_names))
     x = brief_matrix(catalogue.state, context)
-    boosters = [stage.booster for stage in release.model.stages.values() if stage.booster is not None]
+    boosters = [trees.booster for stage in release.model.stages.values() for trees in stage.trees]
     return lambda: [booster.predict(x, raw_score=True, num_threads=1) for booster in boosters]
 
 
