@@ -25,7 +25,7 @@ ENOUGH_VIEWS = 2_000.0
 
 # what is summed; a count beside every sum, because outcomes are only partly known
 COLUMNS = (
-    "placements", "delivered", "viewed", "log_views", "views", "engaged_views", "engagements", "clicked_views",
+    "placements", "delivered", "viewed", "log_views", "views", "engaged_views", "engagements",
     "clicks", "sold_views", "conversions", "sold", "sold_clicks", "sold_orders", "sales", "revenue", "valued", "value",
     "cost", "fees", "log_fee", "sized_fees", "log_fee_per_follower", "sized_views", "sized_log_views", "log_followers",
     "log_followers_squared", "log_views_by_log_followers", "compared", "log_views_beyond",
@@ -147,7 +147,6 @@ def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:
         "views": (viewed, impressions),
         "engaged_views": (known("engagements"), impressions),
         "engagements": (known("engagements"), outcomes["engagements"]),
-        "clicked_views": (known("clicks"), impressions),
         "clicks": (known("clicks"), outcomes["clicks"]),
         "sold_views": (known("conversions"), impressions),
         "conversions": (known("conversions"), outcomes["conversions"]),

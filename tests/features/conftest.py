@@ -252,7 +252,8 @@ def totals_by_definition(placements):
             for events, exposure in (("engagements", "engaged"), ("clicks", "clicked"), ("conversions", "sold")):
                 if not math.isnan(one[events]):
                     total[events] += one[events]
-                    total[f"{exposure}_views"] += views
+                    if exposure != "clicked":
+                        total[f"{exposure}_views"] += views
         if viewed and views > 0:
             _add_against_usual(total, one)
         if delivered and one["clicks"] > 0 and not math.isnan(one["conversions"]):

@@ -143,7 +143,7 @@ SEEN = ("seen", "seen_views", "seen_clicks")
         ({"delivered": 0.0}, {"delivered", "viewed", "views", "sales", "revenue", *BEYOND, *RATES_BEYOND, *SEEN}),
         ({"engagements": np.nan}, {"engaged_views", "engagements", *RATES_BEYOND}),
         ({"engagements": 0.0}, {"engagements", *RATES_BEYOND}),
-        ({"clicks": np.nan}, {"clicked_views", "clicks", "sold_clicks", "sold_orders", *SEEN}),
+        ({"clicks": np.nan}, {"clicks", "sold_clicks", "sold_orders", *SEEN}),
         ({"clicks": 0.0}, {"clicks", "sold", "sold_clicks", "sold_orders", "seen_clicks"}),
         ({"usual_log_views": np.nan}, set(BEYOND)),
         ({"usual_log_rate": np.nan}, set(RATES_BEYOND)),
