@@ -147,6 +147,8 @@ def score(
         given = np.isin(goal, [GOAL_CODES[name] for name in model.overridden_goals])
         value = np.where(given, expected["value"], value)
     cost = fee + model.extra_cost.at(fee)
+    if model.commission_rate is None:
+        value = model.promise.kept(value, np.maximum(cost, model.basis.cost_floor))
     return Scores(expected, value, cost, roi(value, cost, model.basis.cost_floor))
 
 

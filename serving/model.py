@@ -21,9 +21,10 @@ from features.settings import Settings
 from features.value import ValueBasis
 from serving.interval import Interval
 from serving.price import PriceLine, settle
+from serving.promise import Promise
 from serving.stage import Floats, Matrix, Scaler, Stage
 
-FORMAT = 3
+FORMAT = 4
 # order in which quantities are predicted, and what each may be a rate of, best first
 CHAIN: dict[str, tuple[str, ...]] = {
     "delivery": ("one",),
@@ -75,6 +76,7 @@ class Model:
         extra_cost: product and other cost of a placement by its fee, base currency.
         commission_rate: fee as a share of net revenue where the data pay commission only, else None.
         overridden_goals: goals whose past value was given by the data instead of the formula.
+        promise: how much of a high expected return is promised.
         intervals: by goal; `any` pools all goals.
         card: the model card.
     """
@@ -91,6 +93,7 @@ class Model:
     extra_cost: ExtraCost
     commission_rate: float | None
     overridden_goals: tuple[str, ...]
+    promise: Promise
     intervals: Mapping[str, Interval]
     card: Mapping[str, Any]
 
@@ -189,6 +192,7 @@ def save_model(model: Model, folder: Path) -> None:
         "extra_cost": vars(model.extra_cost),
         "commission_rate": model.commission_rate,
         "overridden_goals": list(model.overridden_goals),
+        "promise": vars(model.promise),
         "intervals": {name: interval.to_json() for name, interval in model.intervals.items()},
         "card": dict(model.card),
     }
@@ -225,6 +229,7 @@ def load_model(folder: Path) -> Model:
             extra_cost=ExtraCost(**data["extra_cost"]),
             commission_rate=data["commission_rate"],
             overridden_goals=tuple(data["overridden_goals"]),
+            promise=Promise(**data["promise"]),
             intervals={name: Interval.from_json(entry) for name, entry in data["intervals"].items()},
             card=data["card"],
         )

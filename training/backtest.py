@@ -15,12 +15,14 @@ from features.value import GOALS
 from serving.candidates import score
 from serving.interval import Interval
 from serving.model import Model
+from serving.promise import Promise
 from serving.stage import Floats, Matrix
 from training.baselines import RuleData, rule_predictions
 from training.funnel_fit import Labels, TooLittle, fit_model, labels
 from training.intervals import MIN_ROWS as MIN_INTERVAL_ROWS
 from training.intervals import fit_intervals, inside
 from training.metrics import Metrics, bootstrap, judge, tweedie
+from training.promise_fit import fit_promise
 from training.split import Split
 from training.stage_fit import FitOptions
 
@@ -59,9 +61,10 @@ class Backtest:
         metrics: by name.
         slices: by kind and member, metrics by name.
         gain: interval (90 %, bootstrap by campaign) of the best rule's deviance minus the model's.
-        intervals: of actual / expected value, measured on all judged rows.
-        inside: share of each judged value inside its 80 % interval, measured on the earlier half of the judged rows;
-            NaN in that half, and throughout where it is too short.
+        promise: how far high expected returns were kept, measured on all judged rows; the metrics do without it.
+        intervals: of actual / promised value, measured on all judged rows.
+        inside: share of each judged value inside its 80 % interval, promise and interval measured on the earlier half
+            of the judged rows; NaN in that half, and throughout where it is too short.
     """
 
     target: str
@@ -73,6 +76,7 @@ class Backtest:
     metrics: Mapping[str, Metrics]
     slices: Mapping[str, Mapping[str, Mapping[str, Metrics]]]
     gain: tuple[float, float]
+    promise: Promise
     intervals: Mapping[str, Interval]
     inside: Floats
     model: Model
@@ -147,12 +151,15 @@ def _judge(
     best = min(rules, key=lambda name: metrics[name].deviance)
     gain = tweedie(y, by_name[best]) - tweedie(y, predicted)
     goals = np.array(GOALS)[data.labels.goal[judged]]
+    spent, campaign = _spent(data.market, judged, target), data.market.placements.campaign[judged]
     early = judged < 0
     early[np.argsort(data.labels.day[judged], kind="stable")[: len(judged) // 2]] = True
     covered = np.full(len(y), np.nan)
     if early.sum() >= MIN_INTERVAL_ROWS:
-        fitted = fit_intervals(y[early], predicted[early], goals[early])
-        covered[~early] = inside(fitted, y[~early], predicted[~early], goals[~early])
+        kept = fit_promise(y[early], predicted[early], spent[early], campaign[early]).kept(predicted, spent)
+        fitted = fit_intervals(y[early], kept[early], goals[early])
+        covered[~early] = inside(fitted, y[~early], kept[~early], goals[~early])
+    promise = fit_promise(y, predicted, spent, campaign)
     return Backtest(
         target=target,
         missing=None if target == "value" else _why_not_value(data, split),
@@ -169,11 +176,19 @@ def _judge(
             }
             for kind, members in slice_members(data, judged).items()
         },
-        gain=bootstrap(gain, data.market.placements.campaign[judged]),
-        intervals=fit_intervals(y, predicted, goals) if target == "value" else {},
+        gain=bootstrap(gain, campaign),
+        promise=promise,
+        intervals=fit_intervals(y, promise.kept(predicted, spent), goals) if target == "value" else {},
         inside=covered,
         model=model,
     )
+
+
+def _spent(market: Market, rows: Ints, target: str) -> Floats:
+    """What returns are measured by, shape (n,); NaN where there is no return, or where all returns are the same."""
+    if target != "value" or market.commission_rate is not None:
+        return np.full(len(rows), np.nan)
+    return np.maximum(market.placements.cost[rows], market.basis.cost_floor)
 
 
 def slice_members(data: Dataset, rows: Ints) -> dict[str, NDArray[np.str_]]:

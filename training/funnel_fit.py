@@ -14,6 +14,7 @@ from features.value import GOALS
 from serving.interval import Interval
 from serving.model import CHAIN, Model
 from serving.price import PriceLine
+from serving.promise import Promise
 from serving.stage import Floats, Matrix, Scaler, Stage
 from training.extra_cost import fit_extra_cost
 from training.price_fit import fit_price_lines
@@ -129,6 +130,7 @@ def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> 
         extra_cost=fit_extra_cost(known.fee, known.extra_cost),
         commission_rate=market.commission_rate,
         overridden_goals=_overridden(known) if "value" in stages else (),
+        promise=Promise(),
         intervals={"any": Interval(np.array([]), np.ones((1, 100)), 0)},
         card={},
     )

@@ -184,7 +184,7 @@ def _with_intervals(
 ) -> Model:
     """Intervals from the backtest, else from folds by campaign of the training rows."""
     if result is not None and result.intervals:
-        return replace(model, intervals=result.intervals)
+        return replace(model, promise=result.promise, intervals=result.intervals)
     actual = outcome(data, "value")
     valued = rows[np.isfinite(actual[rows])]
     campaign = data.market.placements.campaign
