@@ -65,7 +65,7 @@ bench: $(READY) ## benchmarks, each beside its baseline
 
 .PHONY: lock
 lock: ## pin dependencies anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --extra dev --extra scale pyproject.toml -o requirements.lock
 
 .PHONY: clean
 clean: ## remove the sample market, its home and caches
