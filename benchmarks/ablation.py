@@ -49,11 +49,11 @@ def main() -> None:
 def of_market(asked: argparse.Namespace, world: str, seed: int) -> dict[str, float]:
     """Share of oracle of every variant on one market."""
     from features.settings import Settings
-    from training.backtest import build_dataset
+    from training.dataset import build_dataset
     from training.funnel_fit import fit_model
-    from training.pipeline import load
     from training.sample import write_sample
     from training.sample_truth import FOLDER, read_truth
+    from training.source import load
     from training.split import labelled
     from training.stage_fit import FitOptions
 
@@ -95,7 +95,7 @@ def parts() -> dict[str, dict[str, Any]]:
     from serving.model import ExtraCost
     from training import funnel_fit
 
-    def last_reading(creator, _known_day, _read_day, reading, **_usual):
+    def last_reading(creator, _known_day, _read_day, reading, _changes, **_usual):
         rows = np.where(np.isnan(reading), -1, np.arange(len(reading)))
         last = np.maximum.accumulate(rows)
         same = (last >= 0) & (creator[np.maximum(last, 0)] == creator)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from features.errors import DataError
-from training.backtest import Dataset
+from training.dataset import Dataset
 from training.sample_expected import Expected, expected_outcomes, sales_table
 from training.sample_hidden import make_hidden
 from training.sample_outcomes import expected_rates

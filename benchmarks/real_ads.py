@@ -9,9 +9,10 @@ import numpy as np
 
 from benchmarks.real_compare import DRAWS, MODEL, Comparison, Floats, Ints, Table, compare, comparison_table, spearman
 from features.settings import Settings, ValueSettings
-from training.backtest import Dataset, build_dataset, outcome, predict
+from training.backtest import outcome, predict
+from training.dataset import Dataset, build_dataset
 from training.funnel_fit import fit_model
-from training.pipeline import load
+from training.source import load
 from training.stage_fit import FitOptions
 
 SEEDS = (0, 1, 2)

@@ -26,6 +26,7 @@ from benchmarks.real_compare import (
 from features.brief import Brief, parse_brief
 from features.build_market import build_market
 from features.check import load_checked
+from features.context import placement_context
 from features.errors import DataError
 from features.record import Totals
 from features.settings import Settings, ValueSettings
@@ -33,9 +34,10 @@ from features.tables import Tables
 from serving.catalogue import build_catalogue
 from serving.ranking import rank
 from serving.release import Release
-from training.backtest import Dataset, build_dataset, outcome, predict
+from training.backtest import outcome, predict
+from training.dataset import Dataset, build_dataset
 from training.funnel_fit import fit_model
-from training.pipeline import load
+from training.source import load
 from training.split import day_number, labelled
 from training.stage_fit import FitOptions
 
@@ -98,8 +100,9 @@ def _history_at_once(tables: Tables) -> Tables:
 
 def _rules(data: Dataset) -> dict[str, Floats]:
     """Followers and the creator's past means, of every placement as of its day; all NaN where nothing was known."""
-    own, market = data.context.records["creator"], data.context.records["market"]
-    return {"followers": _filled(np.array(data.context.profile["follower_count"])), **past_means(own, market)}
+    context = placement_context(data.market, np.arange(len(data.market.placements)))
+    own, market = context.records["creator"], context.records["market"]
+    return {"followers": _filled(np.array(context.profile["follower_count"])), **past_means(own, market)}
 
 
 def past_means(own: Totals, market: Totals) -> dict[str, Floats]:

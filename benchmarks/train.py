@@ -49,8 +49,8 @@ def plain_lightgbm(market: Path) -> float:
     import numpy as np
 
     from features.settings import Settings
-    from training.backtest import build_dataset
-    from training.pipeline import load
+    from training.dataset import build_dataset
+    from training.source import load
 
     data = build_dataset(load(market, Settings(), None).market)
     value = data.market.placements.outcomes["value"]

@@ -13,13 +13,14 @@ from features.check_cells import cell_findings
 from features.check_market import commission_only_rate, market_findings, missing
 from features.check_rows import date_range, row_findings
 from features.contract import TABLES
+from features.errors import DataError
 from features.findings import Finding
 from features.money import base_currency
 from features.reading import read_folder
 from features.settings import Settings
 from features.tables import Tables
 
-__all__ = ["Report", "check", "commission_only_rate", "load_checked", "render"]
+__all__ = ["CheckFailed", "Report", "check", "commission_only_rate", "load_checked", "render"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,14 @@ class Report:
     def warnings(self) -> tuple[Finding, ...]:
         """Findings worth knowing."""
         return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+
+class CheckFailed(DataError):
+    """The data have errors; the report says which."""
+
+    def __init__(self, found: Report) -> None:
+        super().__init__("the data have errors (above); mend them and run again")
+        self.report = found
 
 
 def check(tables: Tables, findings_from_reading: Sequence[Finding], settings: Settings) -> Report:

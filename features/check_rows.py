@@ -1,5 +1,6 @@
 """Checks between columns and tables that make data unusable (or rows ignored): keys, references, order, rates."""
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
@@ -7,7 +8,7 @@ import polars as pl
 from features.codes import currencies
 from features.contract import TABLES, columns
 from features.findings import Finding, error, first_ids, warning
-from features.money import base_currency, missing_rates
+from features.money import MissingRate, base_currency, missing_rates
 from features.settings import Settings
 from features.tables import Tables
 
@@ -76,8 +77,13 @@ def settled_early(tables: Tables) -> list[Finding]:
 
 
 def rates(tables: Tables, settings: Settings) -> list[Finding]:
-    """Money without a rate. Codes that are no currency are named by the code check alone."""
+    """Money without a rate."""
     base = base_currency(tables, settings)
+    return rate_findings(tables, missing_rates(tables, settings, base), settings, base)
+
+
+def rate_findings(tables: Tables, gaps: Sequence[MissingRate], settings: Settings, base: str) -> list[Finding]:
+    """A table `fx` of another base, else the gaps. Codes that are no currency are named by the code check alone."""
     own = tables.fx.filter((pl.col("currency") == base) & ((pl.col("rate") - 1.0).abs() > 1e-6))
     if own.height:
         message = (
@@ -87,7 +93,7 @@ def rates(tables: Tables, settings: Settings) -> list[Finding]:
         return [error("fx", "rate", message, own.height, tuple(own["date"].dt.date().cast(pl.String).head(5)))]
     return [
         error(gap.table, _currency_column(gap.table), gap.message(base, settings), gap.count, gap.ids)
-        for gap in missing_rates(tables, settings)
+        for gap in gaps
         if gap.currency in currencies()
     ]
 

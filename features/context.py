@@ -181,7 +181,7 @@ def brief_totals(market: Market, day: int) -> dict[str, Ints]:
 
 def deliverable_prices(market: Market, creator: Ints, day: Ints) -> tuple[Floats, Floats]:
     """Price and source by deliverable, NaN where unknown; shape (n, deliverables), or (n, 0) where none is priced."""
-    count = len(market.words.deliverable) if len(market.prices.keys) else 0
+    count = len(market.words.deliverable) if market.priced_apart else 0
     prices, sources = np.full((len(creator), count), np.nan), np.full((len(creator), count), np.nan)
     for code in range(count):
         index = asof.last_before(market.prices.keys, creator * count + code, day)

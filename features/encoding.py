@@ -1,6 +1,6 @@
 """Text as integer codes, and lists as compressed sparse rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -85,6 +85,17 @@ class Lists:
         offsets = np.zeros(n + 1, dtype=np.int64)
         np.cumsum(np.bincount(row, minlength=n), out=offsets[1:])
         return cls(offsets, code[order], weight[order])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Lists"]) -> "Lists":
+        """The rows of several lists, one after the other."""
+        ends = np.cumsum([0, *(int(part.offsets[-1]) for part in parts)])
+        offsets = [part.offsets[1:] + end for part, end in zip(parts, ends, strict=False)]
+        return cls(
+            np.concatenate([np.zeros(1, dtype=np.int64), *offsets]),
+            np.concatenate([part.codes for part in parts]),
+            np.concatenate([part.weights for part in parts]),
+        )
 
     @property
     def lengths(self) -> Ints:

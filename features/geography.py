@@ -1,50 +1,11 @@
 """Geography: how much of the audience is where the brief wants to be heard."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from features.brief_columns import BriefColumns
+from features.country_prior import CountryPrior
 from features.declare import Context, Definition, Family, Feature, Floats, Ints, Scope, Show, Sign, log_positive
 from features.encoding import Lists
-from features.profile import AudienceSets, audience_at
-
-
-@dataclass(frozen=True)
-class CountryPrior:
-    """What to expect of an audience whose countries are not known: used for value, never as a feature.
-
-    Attributes:
-        weights: mean audience share by country code, shape (countries,).
-        home_share: mean audience share in a creator's own country.
-        known: whether anything at all is known about where audiences are.
-    """
-
-    weights: Floats
-    home_share: float
-    known: bool
-
-
-def country_prior(audience: AudienceSets, home: Ints, countries: int, as_of: int, home_share: float) -> CountryPrior:
-    """Means over the creators whose audience was known before day `as_of`.
-
-    Where no audience is known: the creators' own countries, with `home_share` of the audience at home.
-    """
-    creators = np.arange(len(home))
-    lists = audience_at(audience, creators, np.full(len(home), as_of))
-    known = lists.lengths > 0
-    with_home = known & (home >= 0)
-    owner = np.repeat(creators, lists.lengths)
-    at_home = lists.weights * (lists.codes == home[owner])
-    if with_home.any():
-        home_share = float(at_home.sum() / with_home.sum())
-    if known.any():
-        weights = np.bincount(lists.codes, weights=lists.weights, minlength=countries) / known.sum()
-    elif (home >= 0).any():
-        weights = np.bincount(home[home >= 0], minlength=countries) / (home >= 0).sum() * home_share
-    else:
-        return CountryPrior(np.zeros(countries), home_share, known=False)
-    return CountryPrior(weights, home_share, known=True)
 
 
 def value_share(audience: Lists, home: Ints, briefs: BriefColumns, which: Ints, prior: CountryPrior) -> Floats:
@@ -53,7 +14,9 @@ def value_share(audience: Lists, home: Ints, briefs: BriefColumns, which: Ints, 
     1 where the brief names no target, or where nothing is known about any audience.
     """
     share = audience.dot(briefs.value_weights, which)
-    market = (briefs.value_weights @ prior.weights)[which]
+    used, of = np.unique(which, return_inverse=True)
+    # row by row, where a product of matrices may round by how many rows there are
+    market = (briefs.value_weights[used] * prior.weights).sum(axis=1)[of]
     at_home = np.zeros(len(home))
     if briefs.value_weights.shape[1]:
         at_home = np.where(home >= 0, briefs.value_weights[which, np.maximum(home, 0)], 0.0)

@@ -8,8 +8,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.brief_columns import BriefColumns, Vocabularies
+from features.country_prior import CountryPrior, CountrySums
 from features.encoding import Lists
-from features.geography import CountryPrior, country_prior
 from features.profile import AudienceSets, Readings, audience_at, profile_at
 from features.record import History
 from features.settings import Settings
@@ -91,7 +91,9 @@ class Market:
     creators: Creators
     readings: Readings
     audience: Mapping[str, AudienceSets]
+    countries: CountrySums
     prices: DeliverablePrices
+    priced_apart: bool
     campaigns: BriefColumns
     campaign_frame: pl.DataFrame
     placements: Placements
@@ -111,9 +113,7 @@ class Market:
 
     def prior_at(self, day: int) -> CountryPrior:
         """What to expect of an unknown audience from what was known before a day."""
-        home = self.creators.country
-        countries = len(self.words.country)
-        return country_prior(self.audience["country"], home, countries, day, self.settings.value.home_share)
+        return self.countries.prior(day, self.settings.value.home_share)
 
     def profile(self, creator: Ints, day: Ints) -> dict[str, Floats]:
         """Readings known before each day, and what is undated."""

@@ -45,12 +45,21 @@ def base_currency(tables: Tables, settings: Settings) -> str:
     >>> base_currency(build({}, Settings()), Settings())
     'USD'
     """
-    named = {
-        code
+    return only_currency(named_currencies(tables), settings)
+
+
+def named_currencies(tables: Tables) -> set[str]:
+    """Every currency named in campaigns, placements and prices."""
+    return {
+        str(code)
         for name, (_, currency) in _DAYS.items()
         for code in tables.by_name()[name][currency].drop_nulls().unique().to_list()
     }
-    return str(named.pop()) if len(named) == 1 else settings.base_currency
+
+
+def only_currency(named: set[str], settings: Settings) -> str:
+    """The one currency of `named`, else the configured one."""
+    return next(iter(named)) if len(named) == 1 else settings.base_currency
 
 
 def in_base_currency(tables: Tables, settings: Settings) -> Tables:
@@ -62,24 +71,29 @@ def in_base_currency(tables: Tables, settings: Settings) -> Tables:
         DataError: a rate is missing.
     """
     base = base_currency(tables, settings)
-    missing = missing_rates(tables, settings)
+    missing = missing_rates(tables, settings, base)
     if missing:
         first = missing[0]
         ids = ", ".join(first.ids) + (", ..." if first.count > len(first.ids) else "")
         where = f"{first.table}: {first.count} rows ({ids})"
         raise DataError(f"{where}: {first.message(base, settings)}", field=f"{first.table}.{_DAYS[first.table][1]}")
-    converted = {}
+    return converted(tables, settings, base)
+
+
+def converted(tables: Tables, settings: Settings, base: str) -> Tables:
+    """The same tables with amounts in `base`, null where a rate is missing: ask `missing_rates` first."""
+    frames = {}
     for name, (_, currency) in _DAYS.items():
         factor = _factors(tables, name, base, settings)
-        converted[name] = tables.by_name()[name].with_columns(
+        frames[name] = tables.by_name()[name].with_columns(
             *(pl.col(amount) * factor for amount in _amounts(name)), pl.lit(base).alias(currency)
         )
-    return replace(tables, **converted)
+    return replace(tables, **frames)
 
 
-def missing_rates(tables: Tables, settings: Settings) -> list[MissingRate]:
-    """Money that cannot be converted, by table and currency; empty when all of it can."""
-    base = base_currency(tables, settings)
+def missing_rates(tables: Tables, settings: Settings, base: str | None = None) -> list[MissingRate]:
+    """Money that cannot be converted to `base` (None: that of these tables), by table and currency."""
+    base = base_currency(tables, settings) if base is None else base
     missing = []
     for name, (day, _) in _DAYS.items():
         frame = tables.by_name()[name]

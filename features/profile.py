@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from features import asof
 from features.codes import primary_language
 from features.encoding import Lists, Vocabulary
-from features.local_level import local_level
+from features.local_level import Changes, level_changes, local_level
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,8 +44,13 @@ class AudienceSets:
     lists: Lists
 
 
-def build_readings(snapshots: pl.DataFrame, creator: Ints) -> Readings:
-    """Sort and smooth `creator_snapshots` (canonical frame); `creator` is the code of each row, -1 left out."""
+def order_readings(snapshots: pl.DataFrame, creator: Ints) -> pl.DataFrame:
+    """`creator_snapshots` (canonical frame) in the order they were known, with codes and days; late old ones left out.
+
+    Args:
+        snapshots: canonical frame.
+        creator: code of each row, -1 left out.
+    """
     frame = snapshots.with_columns(
         pl.Series("creator", creator),
         pl.Series("known_day", asof.days(snapshots["known_at"])),
@@ -58,25 +63,50 @@ def build_readings(snapshots: pl.DataFrame, creator: Ints) -> Readings:
     numeric = [*LEVELS, *NOISY_LOGS, *NOISY]
     # every column takes part in the order, so that equal keys cannot come out in two orders
     frame = frame.sort(["creator", "known_day", "read_at", *numeric, "price_source"], nulls_last=False)
-    frame = frame.filter(pl.col("read_at") >= pl.col("read_at").cum_max().over("creator"))
-    creators, known = frame["creator"].to_numpy(), frame["known_day"].to_numpy()
-    read = asof.days(frame["read_at"])
-    dated = frame["snapshot_at"].is_not_null().to_numpy()
+    return frame.filter(pl.col("read_at") >= pl.col("read_at").cum_max().over("creator"))
 
-    def level(name: str, reading: Floats) -> Floats:
+
+def reading_changes(ordered: pl.DataFrame) -> dict[str, Changes]:
+    """How every noisy signal changed from reading to reading; those of disjoint creators add up."""
+    creator, known, read = _when(ordered)
+    return {name: level_changes(creator, known, read, _noisy(ordered, name)) for name in (*NOISY_LOGS, *NOISY)}
+
+
+def build_readings(ordered: pl.DataFrame, changes: Mapping[str, Changes]) -> Readings:
+    """Smooth `order_readings`.
+
+    Args:
+        ordered: readings of some creators.
+        changes: `reading_changes` of every creator of the market.
+    """
+    creators, known, read = _when(ordered)
+    dated = ordered["snapshot_at"].is_not_null().to_numpy()
+
+    def level(name: str) -> Floats:
         # a price is what was asked, until the market shows that quotes scatter
         usual = {"usual_noise": 0.0} if name == "price" else {}
-        return local_level(creators, known, read, reading, **usual).mean
+        return local_level(creators, known, read, _noisy(ordered, name), changes[name], **usual).mean
 
     columns = {
         "snapshot_day": np.where(dated, read, np.nan),
-        "price_source": _last(frame, pl.when(pl.col("price").is_not_null()).then(pl.col("price_source"))),
-        **{name: _last(frame, pl.col(name)) for name in LEVELS},
+        "price_source": _last(ordered, pl.when(pl.col("price").is_not_null()).then(pl.col("price_source"))),
+        **{name: _last(ordered, pl.col(name)) for name in LEVELS},
         # rounded, so that a price of 100 comes back as 100 and is not over a budget of 100
-        **{name: np.expm1(level(name, np.log1p(_floats(frame[name])))).round(4) for name in NOISY_LOGS},
-        **{name: level(name, _floats(frame[name])) for name in NOISY},
+        **{name: np.expm1(level(name)).round(4) for name in NOISY_LOGS},
+        **{name: level(name) for name in NOISY},
     }
     return Readings(asof.keys(creators, known), columns)
+
+
+def _when(ordered: pl.DataFrame) -> tuple[Ints, Ints, Ints]:
+    """Creator, day known and day taken of each reading."""
+    return ordered["creator"].to_numpy(), ordered["known_day"].to_numpy(), asof.days(ordered["read_at"])
+
+
+def _noisy(ordered: pl.DataFrame, name: str) -> Floats:
+    """A signal as it is smoothed."""
+    reading = _floats(ordered[name])
+    return np.log1p(reading) if name in NOISY_LOGS else reading
 
 
 def _floats(column: pl.Series) -> Floats:

@@ -32,15 +32,23 @@ def read_folder(path: Path, settings: Settings) -> tuple[Tables, list[Finding]]:
     Raises:
         DataError: the folder is not there, or holds no contract table at all.
     """
-    files, findings = _files(path)
+    files, findings = table_files(path)
     frames = {}
     for table, file in files.items():
-        raw, found = _raw(table, file)
+        frame, found = read_table(table, file)
         findings += found
-        if raw is not None:
-            frames[table], found = typed(table, raw)
-            findings += found
+        if frame is not None:
+            frames[table] = frame
     return build(frames, settings), findings
+
+
+def read_table(table: str, file: Path) -> tuple[pl.DataFrame | None, list[Finding]]:
+    """One file whole, typed; None where it cannot be read."""
+    raw, findings = _raw(table, file)
+    if raw is None:
+        return None, findings
+    frame, found = typed(table, raw)
+    return frame, findings + found
 
 
 def typed(table: str, raw: pl.DataFrame) -> tuple[pl.DataFrame, list[Finding]]:
@@ -115,8 +123,12 @@ def _close(name: str, names: list[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def _files(path: Path) -> tuple[dict[str, Path], list[Finding]]:
-    """The file of each table there is, and findings about the other files."""
+def table_files(path: Path) -> tuple[dict[str, Path], list[Finding]]:
+    """The file of each table there is, and findings about the other files.
+
+    Raises:
+        DataError: the folder is not there, or holds no contract table at all.
+    """
     expected = f"Expected creators, campaigns and placements (and optionally {', '.join(_optional())}), "
     expected += "each as <table>.csv or <table>.parquet."
     if not path.is_dir():
@@ -162,43 +174,61 @@ def _raw(table: str, file: Path) -> tuple[pl.DataFrame | None, list[Finding]]:
     frame: pl.DataFrame | None = None
     message: str | None
     if file.stat().st_size == 0:
-        message = f"{file.name} is empty. Fill it or remove it."
+        message = empty(file)
     elif file.suffix.lower() == ".parquet":
         frame, message = _parquet(file)
     else:
         frame, message = _csv(table, file)
     if frame is None:
         return None, [error(table, None, message or f"{file.name} could not be read.")]
-    if frame.height == 0:
-        severity = error if TABLES[table].required else warning
-        return frame, [severity(table, None, f"{file.name} has a header but no rows.")]
-    return frame, []
+    return frame, [] if frame.height else [no_rows(table, file)]
+
+
+def empty(file: Path) -> str:
+    """What to say of a file without a byte."""
+    return f"{file.name} is empty. Fill it or remove it."
+
+
+def no_rows(table: str, file: Path) -> Finding:
+    """What to say of a file that has columns only."""
+    severity = error if TABLES[table].required else warning
+    return severity(table, None, f"{file.name} has a header but no rows.")
+
+
+def unreadable_parquet(file: Path, problem: Exception) -> str:
+    """What to say of a Parquet file that cannot be read."""
+    reason = str(problem).splitlines()[0]
+    return f"{file.name} is not a complete Parquet file ({reason}). Write or copy it again."
 
 
 def _parquet(file: Path) -> tuple[pl.DataFrame | None, str | None]:
     try:
         return pl.read_parquet(file, glob=False), None
     except (PolarsError, OSError) as problem:
-        reason = str(problem).splitlines()[0]
-        return None, f"{file.name} is not a complete Parquet file ({reason}). Write or copy it again."
+        return None, unreadable_parquet(file, problem)
 
 
 def _csv(table: str, file: Path) -> tuple[pl.DataFrame | None, str | None]:
     data = file.read_bytes()
-    problem = _not_utf8(data, file.name)
-    if problem:
-        return None, problem
-    header = next((row for row in csv.reader(io.StringIO(_head(data))) if row), [])
-    names = [name.strip() for name in header]
-    problem = _bad_header(table, names, file.name)
-    if problem:
-        return None, problem
+    names, bad_header = csv_header(table, data, file.name)
+    problem = not_utf8(data, file.name) or bad_header
+    return (None, problem) if problem else csv_rows(data, len(names), file.name)
+
+
+def csv_header(table: str, data: bytes, file: str) -> tuple[list[str], str | None]:
+    """Column names of a CSV file that begins with `data`, and what is wrong with them."""
+    names = [name.strip() for name in next((row for row in csv.reader(io.StringIO(_head(data))) if row), [])]
+    return names, _bad_header(table, names, file)
+
+
+def csv_rows(data: bytes, width: int, file: str, before: int = 0) -> tuple[pl.DataFrame | None, str | None]:
+    """CSV in UTF-8, header included, without blank rows; or None and the reason, with line numbers from `before` on."""
     try:
         # Without type inference: "007" stays an id, and one bad cell costs that cell, not the file.
         frame = pl.read_csv(data, infer_schema=False, raise_if_empty=False)
     except PolarsError as failure:
         reason = str(failure).splitlines()[0]
-        return None, _ragged(data, len(names), file.name) or f"{file.name} is not valid CSV ({reason}). Mend the file."
+        return None, _ragged(data, width, file, before) or f"{file} is not valid CSV ({reason}). Mend the file."
     frame.columns = [name.strip() or f"(unnamed {at + 1})" for at, name in enumerate(frame.columns)]
     # A trailing comma on every line makes a column that says nothing.
     frame = frame.drop([name for name in frame.columns if name.startswith("(unnamed") and frame[name].is_null().all()])
@@ -209,13 +239,14 @@ def _head(data: bytes) -> str:
     return data[: 1 << 16].decode("utf-8-sig", errors="ignore").lstrip("\r\n")
 
 
-def _not_utf8(data: bytes, name: str) -> str | None:
+def not_utf8(data: bytes, name: str, before: int = 0) -> str | None:
+    """What is wrong with the encoding, with the line number counted from `before` on; None: nothing."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return f"{name} is UTF-16, not UTF-8. Save it as CSV UTF-8."
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as problem:
-        line = data.count(b"\n", 0, problem.start) + 1
+        line = before + data.count(b"\n", 0, problem.start) + 1
         return f"{name} is not UTF-8 (line {line}; it may be GBK or Windows-1252). Save it as CSV UTF-8."
     return None
 
@@ -234,11 +265,11 @@ def _bad_header(table: str, names: list[str], file: str) -> str | None:
     return None
 
 
-def _ragged(data: bytes, width: int, file: str) -> str | None:
+def _ragged(data: bytes, width: int, file: str, before: int) -> str | None:
     """Which lines have more cells than the header: usually a comma in text or in a number, not quoted."""
     rows = csv.reader(io.StringIO(data.decode("utf-8-sig")))
     try:
-        long = [str(rows.line_num) for row in rows if len(row) > width][:5]
+        long = [str(before + rows.line_num) for row in rows if len(row) > width][:5]
     except csv.Error:
         return None
     if not long:

@@ -4,7 +4,7 @@ Totals are integers (logs in millionths, money in hundredths), so that they add 
 window is a difference of two totals. A placement counts from the day after the one it settled on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,27 +82,54 @@ class History:
         return np.where(index[:, None] >= 0, self.running[np.maximum(index, 0)], 0)
 
 
-def build_history(entity: Ints, settled_day: Ints, amounts: Ints) -> History:
-    """Sum the amounts of placements by entity and day, and run the totals within each entity.
+@dataclass(frozen=True)
+class DayTotals:
+    """What placements of one kind of entity add up to by the day they settled, sorted by (entity, day).
 
-    Args:
-        entity: entity of each placement, -1: none, left out; shape (p,).
-        settled_day: UTC day its outcome was final, shape (p,).
-        amounts: what it adds, from `placement_amounts`, shape (p, columns).
+    Attributes:
+        keys: `asof.keys`, shape (k,).
+        sums: shape (k, columns).
     """
-    keep = entity >= 0
-    keys = asof.keys(entity[keep], settled_day[keep])
-    order = np.argsort(keys, kind="stable")
-    keys, amounts = keys[order], amounts[keep][order]
-    unique, starts = np.unique(keys, return_index=True)
+
+    keys: Ints
+    sums: Ints
+
+    @classmethod
+    def of(cls, entity: Ints, settled_day: Ints, amounts: Ints) -> "DayTotals":
+        """Sum the amounts of placements by entity and day.
+
+        Args:
+            entity: entity of each placement, -1: none, left out; shape (p,).
+            settled_day: UTC day its outcome was final, shape (p,).
+            amounts: what it adds, from `placement_amounts`, shape (p, columns).
+        """
+        keep = entity >= 0
+        return cls._summed(asof.keys(entity[keep], settled_day[keep]), amounts[keep])
+
+    @classmethod
+    def total(cls, parts: Sequence["DayTotals"]) -> "DayTotals":
+        """Those of several sets of placements together."""
+        return cls._summed(np.concatenate([part.keys for part in parts]), np.concatenate([part.sums for part in parts]))
+
+    @classmethod
+    def _summed(cls, keys: Ints, amounts: Ints) -> "DayTotals":
+        order = np.argsort(keys, kind="stable")
+        unique, starts = np.unique(keys[order], return_index=True)
+        if len(unique) == 0:
+            return cls(unique, amounts)
+        return cls(unique, np.add.reduceat(amounts[order], starts, axis=0))
+
+
+def run_totals(totals: DayTotals) -> History:
+    """Run the totals within each entity."""
+    unique, running = totals.keys, np.cumsum(totals.sums, axis=0)
     if len(unique) == 0:
-        return History(unique, amounts[:0])
-    running = np.cumsum(np.add.reduceat(amounts, starts, axis=0), axis=0)
+        return History(unique, totals.sums)
     owner = unique >> asof.DAY_BITS
     first = np.concatenate([[True], owner[1:] != owner[:-1]])
-    before = np.where(first[:, None], np.concatenate([np.zeros_like(running[:1]), running[:-1]]), 0)
-    start_of = np.maximum.accumulate(np.where(first, np.arange(len(unique)), 0))
-    return History(unique, running - before[start_of])
+    starts = np.flatnonzero(first)
+    before = running[starts] - totals.sums[starts]
+    return History(unique, running - before[np.cumsum(first) - 1])
 
 
 def placement_amounts(outcomes: Mapping[str, Floats]) -> Ints:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from features.record import MICRO, PAIRED, STAGES, Totals
+from features.record import MICRO, STAGES, Totals
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,20 +27,19 @@ LOGS = {
     "engagement": ("compared_rates", "log_rate_beyond", "log_rate_beyond_squared"),
 }
 COUNTS = {"clicks": ("seen", "seen_clicks", "seen_views"), "sales": ("sold", "sold_orders", "sold_clicks")}
+# of a placement, what its residuals are computed from
+COMPARED = tuple(dict.fromkeys(name for stage in (*LOGS.values(), *COUNTS.values()) for name in stage))
 
 
-def market_pairs(entities: Mapping[str, Ints], settled: Ints, amounts: Ints, market: Totals, order: Ints) -> Ints:
-    """What placements add to the pairs of the market, shape (p, len(PAIRS)).
+def pair_residuals(own: Mapping[str, Floats], market: Totals) -> tuple[Floats, Floats]:
+    """How far each placement was from what the market led one to expect, and what it weighs, shape (p, len(STAGES)).
 
     Args:
-        entities: code of each placement's entity by name, all of PAIRED; -1: none; shape (p,) each.
-        settled: UTC day its outcome was final, shape (p,).
-        amounts: of the placements, from `placement_amounts`, shape (p, len(COLUMNS)).
+        own: COMPARED columns of the placements themselves, in their units; shape (p,) each.
         market: the market's totals before each placement settled, by which it is compared.
-        order: of placements that settled on one day, whatever the order of the rows; shape (p,).
     """
-    own = Totals(amounts, np.arange(len(settled)))
-    residuals, weights = np.full((len(settled), len(STAGES)), np.nan), np.ones((len(settled), len(STAGES)))
+    shape = (len(own[COMPARED[0]]), len(STAGES))
+    residuals, weights = np.full(shape, np.nan), np.ones(shape)
     for stage, (count, total, squares) in enumerate(LOGS.values()):
         n = np.maximum(market[count], 1.0)
         mean = market[total] / n
@@ -54,11 +53,7 @@ def market_pairs(entities: Mapping[str, Ints], settled: Ints, amounts: Ints, mar
         unit = 1.0 + expected * USUAL_ALIKE
         residuals[:, stage] = _within(usable, (own[events] - expected) / unit, ODD * (1.0 + expected) / unit)
         weights[:, stage] = expected / unit
-    # accounts of one person are alike by what they share, not by each being like itself
-    apart = {"person": entities["creator"]}
-    return np.hstack([
-        _pairs(entities[name], (order, settled), residuals, weights, apart.get(name)) for name in PAIRED
-    ])  # fmt: skip
+    return residuals, weights
 
 
 def _within(usable: NDArray[np.bool_], residual: Floats, bound: Floats | float) -> Floats:
@@ -66,10 +61,20 @@ def _within(usable: NDArray[np.bool_], residual: Floats, bound: Floats | float) 
     return np.where(usable, np.clip(residual, -bound, bound), np.nan)
 
 
-def _pairs(entity: Ints, order: tuple[Ints, ...], residuals: Floats, weights: Floats, apart: Ints | None) -> Ints:
+def successive_pairs(
+    entity: Ints, order: tuple[Ints, ...], residuals: Floats, weights: Floats, apart: Ints | None = None
+) -> Ints:
     """Products of a placement's residual and weight with those of the one before it of the same entity, in millionths.
 
-    Shape (p, 2 x STAGES); 0 for the first of an entity, and where both are the same by `apart`.
+    Args:
+        entity: of one of the PAIRED kinds, -1: none; shape (p,).
+        order: what sorts the placements, the last column first, as of `np.lexsort`.
+        residuals, weights: from `pair_residuals`.
+        apart: two that are the same by this are no pair: accounts of one person are alike by what they share, not by
+            each being like itself; shape (p,).
+
+    Returns:
+        Shape (p, 2 x STAGES); 0 for the first of an entity.
     """
     out = np.zeros((len(entity), 2 * len(STAGES)), dtype=np.int64)
     for stage in range(len(STAGES)):

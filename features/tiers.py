@@ -42,13 +42,15 @@ def local_tiers(
     >>> local_tiers(["douyin", "wechat", "x"], np.array([2e6, 5e6, 5e3]), np.array([1.0, 6e3, 1.0]), Settings())
     ['head', 'waist', 'nano']
     """
-    names = []
-    for platform, follower_count, median_views in zip(platforms, followers, reads, strict=True):
+    named, of = np.unique(np.array(platforms, dtype=str), return_inverse=True)
+    out = np.full(len(platforms), UNKNOWN, dtype=object)
+    for number, platform in enumerate(named.tolist()):
+        rows = np.flatnonzero(of == number)
         table = settings.local_tiers.get(platform, settings.tiers)
-        size = median_views if platform in settings.tier_by_reads else follower_count
-        code = int(_codes(np.array([size]), table)[0])
-        names.append(table[code].name if code < len(table) else UNKNOWN)
-    return names
+        sizes = reads if platform in settings.tier_by_reads else followers
+        words = np.array([*(tier.name for tier in table), UNKNOWN], dtype=object)
+        out[rows] = words[_codes(sizes[rows], table)]
+    return out.tolist()
 
 
 def _codes(sizes: NDArray[np.float64], table: tuple[Tier, ...]) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ A folder of `.npy` arrays (mapped, so that workers share their pages), `display.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from features.brief_columns import Vocabularies
 from features.context import CreatorState
+from features.country_prior import CountryPrior
 from features.encoding import Lists, Vocabulary
 from features.errors import DataError
-from features.geography import CountryPrior
 from features.market import Market
 from features.matrix import creator_state, schema_hash
 from features.settings import Settings
@@ -87,6 +87,31 @@ def build_catalogue(market: Market, day: int, settings: Settings) -> Catalogue:
         currency=market.basis.currency,
         sample_briefs=_sample_briefs(market),
     )
+
+
+def join_catalogues(parts: Sequence[Catalogue]) -> Catalogue:
+    """The catalogue of disjoint creators of one market as of one day, in the order of their ids.
+
+    Args:
+        parts: at least one.
+    """
+    display = pl.concat([part.display for part in parts])
+    order = display["creator_id"].arg_sort().to_numpy()
+    states, first = [part.state for part in parts], parts[0].state
+
+    def rows(columns: Sequence[NDArray[Any]]) -> Any:
+        return np.concatenate(columns)[order]
+
+    state = replace(
+        first,
+        profile={name: rows([s.profile[name] for s in states]) for name in first.profile},
+        codes={name: rows([s.codes[name] for s in states]) for name in first.codes},
+        lists={name: Lists.joined([s.lists[name] for s in states]).rows(order) for name in first.lists},
+        static=rows([s.static for s in states]),
+        deliverable_prices=rows([s.deliverable_prices for s in states]),
+        deliverable_sources=rows([s.deliverable_sources for s in states]),
+    )
+    return replace(parts[0], state=state, display=display[order])
 
 
 def save_catalogue(catalogue: Catalogue, folder: Path) -> None:

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.context import placement_context
-from features.declare import Context
 from features.market import Market
-from features.matrix import NAMES, matrix
+from features.matrix import NAMES
 from features.tiers import tier_names
 from features.value import GOALS
 from serving.candidates import score
 from serving.interval import Interval
 from serving.model import Model
 from serving.promise import Promise
-from serving.stage import Floats, Matrix
+from serving.stage import Floats
 from training.baselines import RuleData, rule_predictions
-from training.funnel_fit import Labels, TooLittle, fit_model, labels
+from training.dataset import Dataset
+from training.funnel_fit import TooLittle, fit_model
 from training.intervals import MIN_ROWS as MIN_INTERVAL_ROWS
 from training.intervals import fit_intervals, inside
 from training.metrics import Metrics, bootstrap, judge, tweedie
@@ -32,21 +31,6 @@ MIN_JUDGED = 50
 MODEL = "model"
 # what to judge by, best first: money if it can be, else what stands nearest to it and later placements know
 TARGETS = ("value", "net_revenue", "conversions", "clicks", "impressions", "engagements")
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Every placement of a market as features and labels."""
-
-    market: Market
-    context: Context
-    x: Matrix
-    labels: Labels
-
-    @property
-    def credibility(self) -> Floats:
-        """Audience credibility as of the day, NaN where unknown, shape (n,)."""
-        return self.context.profile["audience_credibility"]
 
 
 @dataclass(frozen=True)
@@ -93,13 +77,6 @@ class Backtest:
         return None if np.isnan(self.inside).all() else float(np.nanmean(self.inside))
 
 
-def build_dataset(market: Market) -> Dataset:
-    """Features and labels of every placement, each as of the day it was agreed."""
-    p = market.placements
-    context = placement_context(market, np.arange(len(p)))
-    return Dataset(market, context, matrix(context, len(p)), labels(market, context))
-
-
 def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | None:
     """Fit on what had settled when the window opened, and judge on the window; None where nothing can be judged."""
     if len(split.train) == 0 or len(split.test) == 0:
@@ -125,7 +102,13 @@ def predict(data: Dataset, model: Model, rows: Ints, target: str) -> Floats:
     which = market.placements.campaign[rows]
     fee = market.placements.fee[rows]
     scores = score(
-        model, data.x[rows], fee, market.campaigns, market.placements.value_share[rows], data.credibility[rows], which
+        model,
+        data.x[rows],
+        fee,
+        market.campaigns,
+        market.placements.value_share[rows],
+        data.seen.credibility[rows],
+        which,
     )
     return scores.value if target == "value" else scores.expected.get(target, np.full(len(rows), np.nan))
 
@@ -199,8 +182,8 @@ def slice_members(data: Dataset, rows: Ints) -> dict[str, NDArray[np.str_]]:
     history = data.x[rows, NAMES.index("creator_placements")] > 0
     return {
         "goal": np.array(GOALS)[data.labels.goal[rows]],
-        "tier": tiers[data.context.codes["tier"][rows]],
-        "platform": platforms[data.context.codes["platform"][rows]],
+        "tier": tiers[data.seen.tier[rows]],
+        "platform": platforms[data.seen.platform[rows]],
         "creator": np.where(history, "known", "without history"),
     }
 
@@ -220,7 +203,7 @@ def past_mean(data: Dataset, target: str) -> Floats:
         "value": ("value", "valued"), "net_revenue": ("revenue", "sales"), "conversions": ("conversions", "viewed"),
         "clicks": ("clicks", "viewed"), "engagements": ("engagements", "viewed"), "impressions": ("views", "viewed"),
     }  # fmt: skip
-    total, count = (data.context.records["creator"][name] for name in columns[target])
+    total, count = (data.seen.past[name] for name in columns[target])
     mean = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
     return np.asarray(np.log1p(np.maximum(mean, 0.0)))
 

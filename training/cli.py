@@ -46,6 +46,20 @@ AsOf = Annotated[
 HOME = Path(".influencer-roi")
 
 
+class EngineOption(StrEnum):
+    """Where features are computed."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
+Engine = Annotated[EngineOption, typer.Option("--engine", help="where features are computed")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="of a running Dask scheduler (default: two workers on this machine)"),
+]
+
+
 class PromoteMode(StrEnum):
     """What to do with a model after the gate has judged it."""
 
@@ -95,9 +109,9 @@ def sample(  # noqa: PLR0913, PLR0917 - its options
 @app.command()
 def check(folder: Folder, home: Home = HOME) -> None:
     """Print what was found, wrong and missing in a data folder; exit 1 on errors."""
-    from features.check import load_checked, render
+    from features.check import CheckFailed, load_checked, render
     from features.settings import load_settings
-    from training.pipeline import CheckFailed, config_path
+    from training.pipeline import config_path
 
     _, report = load_checked(folder, load_settings(config_path(home)))
     _console().print(render(report))
@@ -114,6 +128,8 @@ def train(
         int, typer.Option(help="sizes of the trees to try on earlier placements than the backtest's; 0: none", min=0)
     ] = 0,
     seed: Annotated[int, typer.Option(help="of the trees, and of what --trials tries", min=0)] = 0,
+    engine: Engine = EngineOption.LOCAL,
+    scheduler: Scheduler = None,
     home: Home = HOME,
 ) -> None:
     """Learn from past campaigns: check, features, backtest, fit, log, register, gate, publish."""
@@ -125,7 +141,10 @@ def train(
     os.environ.setdefault("MPLCONFIGDIR", str((home / "matplotlib").resolve()))
     console = _console()
     with _report_of_errors(), progress(console) as say:
-        done = run(folder, home, as_of=_day(as_of), promote=promote.value, trials=trials, seed=seed, say=say)
+        done = run(
+            folder, home, as_of=_day(as_of), promote=promote.value, trials=trials, seed=seed,
+            engine_name=engine.value, scheduler=scheduler, say=say,
+        )  # fmt: skip
     for finding in done.report.warnings:
         console.print(f"warning: {finding}", markup=False, style="yellow")
     if done.result is not None:
@@ -163,15 +182,49 @@ def backtest(
 
 
 @app.command()
-def catalogue(folder: Folder, as_of: AsOf = None, home: Home = HOME) -> None:
+def catalogue(
+    folder: Folder,
+    as_of: AsOf = None,
+    engine: Engine = EngineOption.LOCAL,
+    scheduler: Scheduler = None,
+    home: Home = HOME,
+) -> None:
     """Rebuild only what is served about creators, for the model in force."""
     from serving.release import read_release_file
     from training.pipeline import rebuild_catalogue
+    from training.progress import progress
 
-    with _report_of_errors():
-        tag = rebuild_catalogue(folder, home, _day(as_of))
+    with _report_of_errors(), progress(_console()) as say:
+        tag = rebuild_catalogue(folder, home, _day(as_of), engine_name=engine.value, scheduler=scheduler, say=say)
     in_force = read_release_file(home) is not None
     typer.echo(f"Catalogue {tag} is {'in force' if in_force else 'stored; no model is published yet'}.")
+
+
+@app.command()
+def bucket(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(help="folder to write; must not be there yet, or be empty", metavar="OUT")],
+    buckets: Annotated[
+        int | None,
+        typer.Option(help="how many parts (default: about a million snapshots each)", min=1, max=4096, metavar="N"),
+    ] = None,
+    home: Home = HOME,
+) -> None:
+    """Turn a data folder, also one larger than memory, into checked Parquet partitioned by creator.
+
+    OUT then holds the tables complete, sorted and in one currency. Of data with errors nothing is written.
+    """
+    from features.check import render
+    from features.settings import load_settings
+    from training.bucket import bucket as run
+    from training.pipeline import config_path
+    from training.progress import progress
+
+    console = _console()
+    with _report_of_errors(), progress(console) as say:
+        done = run(folder, out, load_settings(config_path(home)), buckets=buckets, say=say)
+    console.print(render(done.report()))
+    console.print(f"Wrote {out} in {done.buckets} buckets.", markup=False, highlight=False)
 
 
 @app.command()
@@ -308,8 +361,7 @@ def _console(*, stderr: bool = False) -> "Console":
 @contextmanager
 def _report_of_errors() -> Iterator[None]:
     """Print the check report, on stderr, where the data are refused."""
-    from features.check import render
-    from training.pipeline import CheckFailed
+    from features.check import CheckFailed, render
 
     try:
         yield

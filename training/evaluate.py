@@ -5,17 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
+from features.context import placement_context
 from features.settings import load_settings
 from features.value import GOALS
 from training import tracking
-from training.backtest import backtest, build_dataset
+from training.backtest import backtest
+from training.dataset import build_dataset
 from training.evaluate_record import evaluation_record
 from training.evaluation import Evaluation
 from training.funnel_fit import TooLittle
 from training.off_policy import off_policy
-from training.pipeline import Say, config_path, fit_served, load
+from training.pipeline import Say, config_path, fit_served
 from training.ranges import history_ranges
 from training.sample_truth import FOLDER, read_truth
+from training.source import load
 from training.split import iso, labelled, time_split
 from training.stage_fit import FitOptions
 from training.tier_table import tier_table
@@ -52,7 +55,7 @@ def evaluate(
         say("what following the model would have returned")
         follow = off_policy(data, history, seed, propensity=market.placements.propensity)
     say("comparing tiers")
-    tiers = tier_table(market, data.context, rows)
+    tiers = tier_table(market, placement_context(market, np.arange(len(market.placements))), rows)
     judged, no_truth = None, None
     if truth is not None:
         say(f"picking for {len(truth.briefs)} held-out briefs whose truth is known")
@@ -63,5 +66,5 @@ def evaluate(
     found = Evaluation(folder, loaded.report, loaded.as_of, split, history, goals, ranges, follow, tiers, judged,
                        no_truth)  # fmt: skip
     say("logging to MLflow")
-    tracking.log_run(home, evaluation_record(found, loaded.tables, options))
+    tracking.log_run(home, evaluation_record(found, loaded.tables.by_name(), options))
     return found

@@ -1,27 +1,27 @@
 """What one backtest leaves in MLflow: the tables of the terminal, every figure and the plots."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from features.tables import Tables
 from training import report
 from training.backtest import MODEL
 from training.card import folder_digest, is_synthetic
 from training.evaluate_plots import evaluation_figures
 from training.evaluate_report import CANNOT_TELL, history_frame, truth_frame, truth_slice_frame
 from training.evaluation import Evaluation
-from training.run_record import datasets
+from training.run_record import RECORDED, datasets
 from training.split import iso
 from training.stage_fit import FitOptions
 from training.tier_table import tier_sentences
 from training.tracking import RunRecord
 
 
-def evaluation_record(found: Evaluation, tables: Tables, options: FitOptions) -> RunRecord:
+def evaluation_record(found: Evaluation, tables: Mapping[str, pl.DataFrame], options: FitOptions) -> RunRecord:
     """The record of a backtest; it registers no model."""
     folder = found.folder.resolve().name
-    synthetic = is_synthetic(tables.campaigns["brand_id"].unique().to_list())
+    synthetic = is_synthetic(tables["campaigns"]["brand_id"].unique().to_list())
     judged = "nothing" if found.history is None else found.history.target
     kind = "the SYNTHETIC sample market" if synthetic else "the team's own data"
     return RunRecord(
@@ -42,7 +42,7 @@ def evaluation_record(found: Evaluation, tables: Tables, options: FitOptions) ->
         dicts={} if found.truth is None else {"truth.json": dict(found.truth.facts)},
         tables=_tables(found),
         figures=evaluation_figures(found.history, found.goals, found.truth),
-        datasets=datasets(tables, folder),
+        datasets=datasets({name: tables[name].select(columns) for name, columns in RECORDED.items()}, folder),
     )  # fmt: skip
 
 

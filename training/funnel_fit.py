@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from features.declare import Context, Family
+from features.declare import Family
 from features.errors import DataError
 from features.market import Market
 from features.matrix import FEATURES
@@ -62,12 +62,12 @@ class Labels:
         return replace(self, **changed, columns={name: column[rows] for name, column in self.columns.items()})
 
 
-def labels(market: Market, context: Context) -> Labels:
+def labels(market: Market, price: Floats, price_source: Floats) -> Labels:
     """Outcomes of every placement of a market; who may be used as a label is for the split to say.
 
     Args:
         market: the encoded data.
-        context: one row a placement, as of the day it was agreed.
+        price, price_source: known of each fee when it was agreed, NaN where nothing was; shape (p,).
     """
     p = market.placements
     delivered = p.delivered > 0
@@ -76,12 +76,13 @@ def labels(market: Market, context: Context) -> Labels:
     columns["value"] = np.where(p.overridden, p.outcomes["value"], np.nan)
     return Labels(
         day=p.agreed,
-        creator=p.creator,
+        # numbered among those booked, so that a number does not hang on who else is in the data
+        creator=np.unique(p.creator, return_inverse=True)[1],
         goal=market.campaigns.goal[p.campaign],
         columns=columns,
         fee=p.fee,
-        price=context.profile["known_price"],
-        price_source=context.profile["price_source"],
+        price=price,
+        price_source=price_source,
         extra_cost=p.extra_cost,
         overridden=p.overridden,
     )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from features.market import Market
 from serving.model import Model
 from serving.stage import Floats
-from training.backtest import Backtest, Dataset, outcome
+from training.backtest import Backtest, outcome
+from training.dataset import Dataset
 from training.off_policy_answer import OffPolicy, Policy, support_of, too_little
 from training.past_candidates import Foretold, Pairs, can_book, decision_days, foretell, sample_pools
 from training.policy_estimates import Choices, Log, estimates, totals, weights

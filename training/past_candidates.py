@@ -8,11 +8,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features import asof
-from features.build_market import value_shares
 from features.context import candidate_context
 from features.declare import Family
 from features.market import Market
 from features.matrix import fill, matrix
+from features.shared_record import value_shares
 from serving.candidates import expected_fee, score
 from serving.model import Model
 from serving.stage import Floats, Matrix

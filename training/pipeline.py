@@ -10,27 +10,25 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from features import money
-from features.build_market import build_market
-from features.check import Report, load_checked
+from features.check import Report
 from features.errors import DataError
-from features.market import Market
-from features.matrix import NAMES, schema_hash
-from features.settings import Settings, load_settings
-from features.tables import Tables
+from features.matrix import schema_hash
+from features.settings import load_settings
 from features.value import GOALS
-from serving.catalogue import build_catalogue
 from serving.interval import Interval
 from serving.model import Model, save_model
 from serving.release import load_release, read_release_file
 from training import publish, tracking
-from training.backtest import Backtest, Dataset, backtest, build_dataset, outcome, predict
+from training.backtest import Backtest, backtest, outcome, predict
 from training.card import model_card
+from training.dataset import Dataset
+from training.engine import EngineName, engine
 from training.funnel_fit import TooLittle, fit_model
 from training.gate import Verdict, judge_promotion
 from training.intervals import MIN_ROWS, fit_intervals
 from training.run_record import run_record, with_trials
-from training.split import day_number, iso, labelled, newest_fact, oldest_fact, time_split
+from training.source import Source, catalogue_source, source
+from training.split import iso, labelled, time_split
 from training.stage_fit import FitOptions
 from training.tune import Tuned, tune
 
@@ -38,14 +36,6 @@ Promote = Literal["auto", "dry-run", "never"]
 Say = Callable[[str], None]
 
 FOLDS = 5
-
-
-class CheckFailed(DataError):
-    """The data have errors; the report says which."""
-
-    def __init__(self, found: Report) -> None:
-        super().__init__("the data have errors (above); mend them and run again")
-        self.report = found
 
 
 @dataclass(frozen=True)
@@ -61,80 +51,60 @@ class Trained:
     tuned: Tuned | None
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Checked data, encoded as of a day."""
-
-    market: Market
-    tables: Tables
-    report: Report
-    as_of: int
-
-
 def config_path(home: Path) -> Path:
     """The one file of settings."""
     return home / "config.toml"
 
 
-def load(folder: Path, settings: Settings, as_of: date | None) -> Loaded:
-    """Read, check and encode a folder of tables.
-
-    Raises:
-        CheckFailed: the data have errors.
-    """
-    tables, found = load_checked(folder, settings)
-    if not found.ok:
-        raise CheckFailed(found)
-    tables = money.in_base_currency(tables, settings)
-    day = newest_fact(tables) + 1 if as_of is None else day_number(as_of)
-    return Loaded(build_market(tables, settings, day), tables, found, day)
-
-
 def train(
     folder: Path, home: Path, *, as_of: date | None = None, promote: Promote = "auto", trials: int = 0, seed: int = 0,
-    say: Say = lambda _: None,
+    engine_name: EngineName = "local", scheduler: str | None = None, say: Say = lambda _: None,
 ) -> Trained:  # fmt: skip
     """Check, features, tuning if asked for, backtest, fit, log, register, gate, and publish model and catalogue.
 
     Args:
-        folder: the tables.
+        folder: the tables, or what `influencer-roi bucket` made of them.
         home: where everything is written.
         as_of: train as if deciding on this day; default: the day after the newest fact.
         promote: `auto` serves the model if the gate lets it, `dry-run` and `never` do not.
         trials: settings of the trees to try inside the training window of the backtest; 0 keeps the defaults.
         seed: of the trees, and of what is tried.
+        engine_name, scheduler: where features are computed (`training.engine`); models are fitted on this machine.
         say: told what is being done.
 
     Raises:
         DataError: the data cannot be used; nothing is published then.
     """
     settings = load_settings(config_path(home))
-    say(f"checking {folder}")
-    loaded = load(folder, settings, as_of)
-    market, options = loaded.market, FitOptions(seed=seed)
-    say(f"computing {len(NAMES)} features of {len(market.placements)} placements")
-    data = build_dataset(market)
-    split = time_split(market.placements, loaded.as_of)
+    with engine(engine_name, home, scheduler) as runner, source(folder, settings, as_of, home, runner, say) as found:
+        return _train(found, folder, home, promote, trials, FitOptions(seed=seed), say)
+
+
+def _train(
+    found: Source, folder: Path, home: Path, promote: Promote, trials: int, options: FitOptions, say: Say
+) -> Trained:
+    data, market = found.data, found.data.market
+    split = time_split(market.placements, found.as_of)
     tuned = None
     if trials:
         say(f"tuning: {trials} trials inside the {len(split.train)} placements settled before {iso(split.opens)}")
-        options, tuned = tune(data, split, options, trials, seed, say)
+        options, tuned = tune(data, split, options, trials, options.seed, say)
     say(f"backtest: {len(split.train)} placements settled before {iso(split.opens)}, {len(split.test)} after")
     result = backtest(data, split, options)
-    rows = labelled(market.placements, loaded.as_of)
+    rows = labelled(market.placements, found.as_of)
     say(f"fitting on {len(rows)} settled placements")
     model = fit_served(data, rows, result, options)
-    verdict = judge_promotion(loaded.report.ok, result, (len(split.train), len(split.test)))
-    say("building the catalogue")
-    catalogue_tag = publish.store_catalogue(home, build_catalogue(market, loaded.as_of, settings))
-    card = model_card(model, market, loaded.report, folder, loaded.as_of, rows, result, verdict)
+    verdict = judge_promotion(found.report.ok, result, (len(split.train), len(split.test)))
+    say("storing the catalogue")
+    catalogue_tag = publish.store_catalogue(home, found.catalogue)
+    card = model_card(model, market, found.report, folder, found.as_of, rows, result, verdict)
     model = replace(model, card={**card, "catalogue": catalogue_tag})
     say("logging to MLflow")
     with tempfile.TemporaryDirectory() as temporary:
         artefact = Path(temporary) / "artefact"
         artefact.mkdir()
         save_model(model, artefact)
-        record = run_record(model, artefact, data, loaded.tables, loaded.report, rows, result, verdict, options)
+        record = run_record(model, artefact, data, found.recorded, found.report, rows, result, verdict, options)
         if tuned is not None:
             record = with_trials(record, tuned)
         version, run_id = tracking.log_run(home, record)
@@ -147,21 +117,26 @@ def train(
         say(f"publishing version {version}")
         publish.publish(home, model_tag, catalogue_tag)
         tracking.set_champion(home, version)
-    return Trained(version, run_id, loaded.report, result, verdict, promoted, tuned)
+    return Trained(version, run_id, found.report, result, verdict, promoted, tuned)
 
 
-def rebuild_catalogue(folder: Path, home: Path, as_of: date | None = None) -> str:
+def rebuild_catalogue(
+    folder: Path, home: Path, as_of: date | None = None, *, engine_name: EngineName = "local",
+    scheduler: str | None = None, say: Say = lambda _: None,
+) -> str:  # fmt: skip
     """Rebuild only what is served about creators, for the model in force; returns the catalogue's tag.
+
+    Arguments as of `train`.
 
     Raises:
         DataError: the data cannot be used, or their base currency is not the model's.
     """
-    loaded = load(folder, load_settings(config_path(home)), as_of)
-    first = oldest_fact(loaded.tables)
-    if loaded.as_of <= first:
-        raise DataError(f"nothing is known before {iso(loaded.as_of)}: the oldest fact is of {iso(first)}")
-    catalogue = build_catalogue(loaded.market, loaded.as_of, loaded.market.settings)
-    tag = publish.store_catalogue(home, catalogue)
+    settings = load_settings(config_path(home))
+    with (
+        engine(engine_name, home, scheduler) as runner,
+        catalogue_source(folder, settings, as_of, home, runner, say) as catalogue,
+    ):
+        tag = publish.store_catalogue(home, catalogue)
     release = read_release_file(home)
     if release is not None:
         model = load_release(home).model

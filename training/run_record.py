@@ -1,6 +1,7 @@
 """What one training run leaves in MLflow, put together from its parts."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from rich.console import Console
 
 from features.check import Report, render
 from features.matrix import NAMES, schema_hash
-from features.tables import Tables
 from serving.model import Model
 from training import report
-from training.backtest import Backtest, Dataset
+from training.backtest import Backtest
+from training.dataset import Dataset
 from training.gate import Verdict
 from training.plots import run_figures
 from training.split import iso
@@ -23,12 +24,18 @@ from training.stage_fit import FitOptions
 from training.tracking import ChildRecord, ModelRecord, RunRecord
 from training.tune import Tuned, searched
 
+# what of the data a run names
+RECORDED = {
+    "placements": ("placement_id", "campaign_id", "creator_id", "agreed_on", "fee", "impressions", "revenue"),
+    "campaigns": ("campaign_id", "goal", "starts_on"),
+    "creators": ("creator_id", "platform", "country"),
+}
 SAMPLE_ROWS = 200  # rows behind the factor plot and the signature
 
 
 def run_record(
-    model: Model, artefact: Path, data: Dataset, tables: Tables, checked: Report, rows: NDArray[np.int64],
-    result: Backtest | None, verdict: Verdict, options: FitOptions,
+    model: Model, artefact: Path, data: Dataset, recorded: Mapping[str, pl.DataFrame], checked: Report,
+    rows: NDArray[np.int64], result: Backtest | None, verdict: Verdict, options: FitOptions,
 ) -> RunRecord:  # fmt: skip
     """The record of a run whose model lies in the folder `artefact`."""
     step = max(len(rows) // SAMPLE_ROWS, 1)
@@ -62,7 +69,7 @@ def run_record(
         dicts={"model_card.json": dict(card)},
         tables=tables_of_run,
         figures=run_figures(result, model, sample),
-        datasets=datasets(tables, card["data"]["folder"]),
+        datasets=datasets(recorded, card["data"]["folder"]),
         model=ModelRecord(model, artefact, sample, verdict.text()),
     )
 
@@ -106,14 +113,9 @@ def _params(model: Model, rows: NDArray[np.int64], result: Backtest | None, opti
     }
 
 
-def datasets(tables: Tables, source: str) -> dict[str, tuple[pl.DataFrame, str]]:
+def datasets(recorded: Mapping[str, pl.DataFrame], folder: str) -> dict[str, tuple[pl.DataFrame, str]]:
     """The data of a run as MLflow records them: names, sizes and digests."""
-    columns = ["placement_id", "campaign_id", "creator_id", "agreed_on", "fee", "impressions", "revenue"]
-    return {
-        "placements": (tables.placements.select(columns), source),
-        "campaigns": (tables.campaigns.select("campaign_id", "goal", "starts_on"), source),
-        "creators": (tables.creators.select("creator_id", "platform", "country"), source),
-    }
+    return {name: (frame, folder) for name, frame in recorded.items()}
 
 
 def _as_text(checked: Report) -> str:

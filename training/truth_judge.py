@@ -10,8 +10,9 @@ from serving.catalogue import build_catalogue
 from serving.model import Model
 from serving.release import Release
 from serving.stage import Floats
-from training.backtest import MODEL, Dataset, outcome, past_mean, rule_data
+from training.backtest import MODEL, outcome, past_mean, rule_data
 from training.baselines import RIDGE, rule_orders, rule_predictions
+from training.dataset import Dataset
 from training.sample_truth import Truth
 from training.truth_figures import Advice, PickFigures, judge_picks, slice_figures
 from training.truth_pool import Pool, past_means, score_pool

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from features.market import Placements
 from serving.model import Model
-from training.backtest import TARGETS, Dataset, outcome, predict
+from training.backtest import TARGETS, outcome, predict
+from training.dataset import Dataset
 from training.funnel_fit import TooLittle, fit_model
 from training.metrics import tweedie
 from training.split import Split, iso, time_split

@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.local_level import local_level
+from features.local_level import level_changes, local_level
 from features.profile import GROWTH_DAYS, LEVELS, NOISY, NOISY_LOGS
 
 EPOCH = date(1970, 1, 1)
@@ -71,7 +71,8 @@ def slow_levels(readings, name):
     amounts = np.array([math.nan if row[3] is None else row[3] for row in rows])
     amounts = np.log1p(amounts) if name in NOISY_LOGS else amounts
     usual = {"usual_noise": 0.0} if name == "price" else {}
-    levels = local_level(who, known_day, read_day, amounts, **usual).mean
+    readings = who, known_day, read_day, amounts
+    levels = local_level(*readings, level_changes(*readings), **usual).mean
     levels = np.expm1(levels) if name in NOISY_LOGS else levels
     return {
         creator: list(zip(known_day[who == number], levels[who == number], strict=True))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.context import placement_context
-from features.record import COLUMNS, RECENT_DAYS, Totals, build_history, placement_amounts
+from features.record import COLUMNS, RECENT_DAYS, DayTotals, Totals, placement_amounts, run_totals
 
 AS_OF = date(2026, 7, 1)
 
@@ -22,6 +22,10 @@ PARTS = ("sold_clicks", "sold_orders", "seen_views", "seen_clicks")
 UNIT = {
     column: 0.01 if column in HUNDREDTHS else 1e-6 if "log_" in column or column in PARTS else 0.0 for column in COLUMNS
 }
+
+
+def history_of(entity, settled, amounts):
+    return run_totals(DayTotals.of(entity, settled, amounts))
 
 
 def check(records, entity, expected):
@@ -101,7 +105,7 @@ EVENT = st.tuples(st.integers(-1, 3), st.integers(0, 200), st.integers(-5, 50))
 def test_running_totals_equal_a_filter_and_a_sum(events, asked):
     entity, settled, amount = (np.array([e[i] for e in events], dtype=np.int64) for i in range(3))
     amounts = np.repeat(amount[:, None], len(COLUMNS), axis=1)
-    history = build_history(entity, settled, amounts)
+    history = history_of(entity, settled, amounts)
     who, day = (np.array([a[i] for a in asked], dtype=np.int64) for i in (0, 1))
     total = [sum(a for e, s, a in events if e == w >= 0 and s < d) for w, d in asked]
     recent = [sum(a for e, s, a in events if e == w >= 0 and d - RECENT_DAYS <= s < d) for w, d in asked]
@@ -119,8 +123,8 @@ def test_totals_are_the_same_to_the_bit_in_any_order():
     outcomes["usual_log_rate"] = -outcomes["usual_log_rate"]
     entity, settled = rng.integers(0, 5, n), rng.integers(1, 40, n)
     order = rng.permutation(n)
-    one = build_history(entity, settled, placement_amounts(outcomes))
-    other = build_history(
+    one = history_of(entity, settled, placement_amounts(outcomes))
+    other = history_of(
         entity[order], settled[order], placement_amounts({name: column[order] for name, column in outcomes.items()})
     )
     np.testing.assert_array_equal(one.keys, other.keys)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from features.record import COLUMNS, PAIRED, PAIRS, STAGES, Totals, build_history, placement_amounts
-from features.shrinkage import market_pairs, shrunk_beyond, shrunk_rate
+from features.record import COLUMNS, PAIRED, PAIRS, STAGES, DayTotals, History, Totals, placement_amounts, run_totals
+from features.shrinkage import pair_residuals, shrunk_beyond, shrunk_rate, successive_pairs
 
 LATE = 5_000  # a day by which everything below has settled
 LOGS = {"views": ("compared", "log_views_beyond"), "engagement": ("compared_rates", "log_rate_beyond")}
@@ -25,13 +25,24 @@ def outcomes(n, **known):
     return {**columns, **{name: np.broadcast_to(np.asarray(value, float), n) for name, value in known.items()}}
 
 
+def build_history(entity, settled, amounts) -> History:
+    return run_totals(DayTotals.of(entity, settled, amounts))
+
+
 def pairs_of(settled, amounts, entities, order=None):
-    """`market_pairs` with the entities not given left empty."""
+    """Pairs of all PAIRED kinds, those not given left empty; shape (p, len(PAIRS))."""
     everybody = np.zeros(len(settled), dtype=np.int64)
     none = np.full(len(settled), -1, dtype=np.int64)
     before = build_history(everybody, settled, amounts).at(everybody, settled)
     order = np.arange(len(settled)) if order is None else order
-    return market_pairs({**dict.fromkeys(PAIRED, none), **entities}, settled, amounts, before, order)
+    residuals, weights = pair_residuals(Totals(amounts, np.arange(len(settled))), before)
+    return np.hstack([
+        successive_pairs(
+            entities.get(name, none), (order, settled), residuals, weights,
+            entities.get("creator", none) if name == "person" else None,
+        )
+        for name in PAIRED
+    ])  # fmt: skip
 
 
 def market_of(settled, amounts, entities, order=None):

@@ -16,7 +16,7 @@ from features.tables import build
 from serving.catalogue import Catalogue, build_catalogue
 from serving.model import Model
 from serving.release import Release
-from training.backtest import Dataset, build_dataset
+from training.dataset import Dataset, build_dataset
 from training.funnel_fit import fit_model
 from training.intervals import fit_intervals
 from training.sample import make_market

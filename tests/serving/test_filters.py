@@ -5,8 +5,8 @@ import pytest
 from features.brief import parse_brief
 from features.brief_columns import Vocabularies
 from features.context import CreatorState
+from features.country_prior import CountryPrior
 from features.encoding import Lists, Vocabulary
-from features.geography import CountryPrior
 from features.settings import Settings
 from features.tiers import tier_codes, tier_names
 from serving.catalogue import Catalogue

@@ -12,8 +12,9 @@ from features.reading import typed
 from features.settings import Settings
 from features.tables import build
 from features.value import GOALS
-from training.backtest import MIN_JUDGED, MODEL, backtest, build_dataset, outcome, predict, slice_members
+from training.backtest import MIN_JUDGED, MODEL, backtest, outcome, predict, slice_members
 from training.baselines import RIDGE, RULES
+from training.dataset import build_dataset
 from training.report import backtest_frame, card_metrics, flat_metrics, slice_frame, worst_misses
 from training.sample import make_market
 from training.split import labelled, newest_fact, time_split

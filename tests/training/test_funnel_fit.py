@@ -13,7 +13,7 @@ from features.reading import typed
 from features.settings import Settings
 from features.tables import build
 from serving.model import CHAIN
-from training.backtest import build_dataset
+from training.dataset import build_dataset
 from training.funnel_fit import FEE_BLIND, SEASON, fit_model
 from training.funnel_fit import labels as labels_of
 from training.sample import make_market

@@ -15,7 +15,8 @@ from features.reading import typed
 from features.settings import Settings
 from features.tables import build
 from features.value import placement_value
-from training.backtest import backtest, build_dataset, outcome
+from training.backtest import backtest, outcome
+from training.dataset import build_dataset
 from training.off_policy import Policy, alternatives, best_of_each, mean_choices, off_policy
 from training.off_policy_answer import MIN_CAMPAIGNS, MIN_EFFECTIVE, MIN_MATCHED, OffPolicy, Support, too_little
 from training.past_candidates import Foretold

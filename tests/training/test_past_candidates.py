@@ -11,7 +11,8 @@ from features.money import in_base_currency
 from features.reading import typed
 from features.settings import Settings
 from features.tables import build
-from training.backtest import backtest, build_dataset
+from training.backtest import backtest
+from training.dataset import build_dataset
 from training.past_candidates import Pairs, can_book, decision_days, foretell, sample_pools
 from training.sample import make_market
 from training.split import newest_fact, time_split

@@ -6,9 +6,9 @@ import pytest
 
 from features.brief_columns import Vocabularies
 from features.context import CreatorState
+from features.country_prior import CountryPrior
 from features.encoding import Vocabulary
 from features.errors import DataError
-from features.geography import CountryPrior
 from features.matrix import NAMES
 from features.settings import Settings
 from features.value import ValueBasis
@@ -16,6 +16,7 @@ from serving.catalogue import Catalogue, load_catalogue
 from serving.interval import Interval
 from serving.model import ExtraCost, Model, load_model
 from serving.release import FILE, STORE, ReleaseFile, read_release_file, store_path
+from serving.promise import Promise
 from serving.stage import Scaler, Stage
 from training.publish import KEPT, promote, publish, roll_back, store_catalogue, store_model, stored_versions
 
@@ -36,7 +37,7 @@ def a_model(version="1", catalogue=None, intercept=3.0):
         version, Settings(), ValueBasis.from_settings(Settings().value, "USD", 1.0),
         Scaler(np.zeros(f), np.ones(f), -np.ones(f), np.ones(f)),
         {"impressions": stage}, {}, None, 100.0, {}, ExtraCost(0.0, 1.0, 0.0), None, (),
-        {"any": Interval(NOTHING, np.ones((1, 100)), 0)},
+        Promise(), {"any": Interval(NOTHING, np.ones((1, 100)), 0)},
         {"version": version, "catalogue": catalogue},
     )  # fmt: skip
 

@@ -16,10 +16,10 @@ from benchmarks.quality_tables import tables
 from features import asof
 from features.errors import DataError
 from features.settings import Settings
-from training.backtest import build_dataset
-from training.pipeline import load
+from training.dataset import build_dataset
 from training.sample import write_sample
 from training.sample_truth import FOLDER, read_truth
+from training.source import load
 
 RULES = (
     "random", "followers", "engagement rate", "engagement per cost", "geo-adjusted views per cost",

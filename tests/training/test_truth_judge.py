@@ -10,11 +10,13 @@ from threadpoolctl import threadpool_limits
 
 from features.matrix import NAMES
 from features.settings import Settings
-from training.backtest import MODEL, backtest, build_dataset
+from training.backtest import MODEL, backtest
 from training.baselines import RIDGE, RULES, rule_orders
-from training.pipeline import fit_served, load
+from training.dataset import build_dataset
+from training.pipeline import fit_served
 from training.sample import write_sample
 from training.sample_truth import FOLDER, read_truth
+from training.source import load
 from training.split import labelled, time_split
 from training.stage_fit import FitOptions
 from training.truth_figures import Advice, judge_picks

@@ -19,7 +19,7 @@ from serving.candidates import candidates
 from serving.catalogue import build_catalogue
 from serving.ranking import rank
 from serving.release import Release
-from training.backtest import build_dataset
+from training.dataset import build_dataset
 from training.funnel_fit import fit_model
 from training.intervals import fit_intervals
 from training.sample import make_market, tables

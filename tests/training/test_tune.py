@@ -19,8 +19,9 @@ from features.tables import build
 from serving.model import load_model
 from serving.release import STORE, store_path
 from training import tracking
-from training.backtest import MODEL, backtest, build_dataset, outcome
+from training.backtest import MODEL, backtest, outcome
 from training.cli import app
+from training.dataset import build_dataset
 from training.sample import make_market, write_sample
 from training.split import Split, time_split
 from training.stage_fit import FitOptions
