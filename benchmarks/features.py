@@ -120,7 +120,7 @@ def all_features(_: Path, work: Path, asked: argparse.Namespace) -> None:
     from training.bucket_tasks import finish_bucket
 
     def finish(run: Any, buckets: range, *common: Any) -> None:
-        parts = run.map(partial(finish_bucket, catalogue=False), buckets, *common)
+        parts = list(run.map(partial(finish_bucket, catalogue=False), buckets, *common))
         np.save(work / "rows.npy", np.concatenate([part.rows for part in parts]))
 
     _third_round(work, asked, finish)
@@ -132,7 +132,7 @@ def whole_catalogue(_: Path, work: Path, asked: argparse.Namespace) -> None:
     from training.bucket_tasks import catalogue_bucket, catalogue_folder
 
     def finish(run: Any, buckets: range, *common: Any) -> None:
-        run.map(catalogue_bucket, buckets, *common)
+        list(run.map(catalogue_bucket, buckets, *common))
 
     _third_round(work, asked, finish)
     count = read_manifest(work / "buckets").buckets

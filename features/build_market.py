@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from features import asof, money
 from features.brief_columns import BriefColumns, Vocabularies, encode_briefs
 from features.check_market import commission_only_rate
-from features.codes import primary_language
+from features.codes import primary_languages
 from features.encoding import Lists, Vocabulary
 from features.market import OUTCOMES, Creators, DeliverablePrices, Market, Placements
 from features.profile import build_audience, build_readings, order_readings
 from features.record import run_totals
 from features.settings import Settings
-from features.shared_record import contribution, shared_histories
+from features.shared_record import shared_histories, value_placements
 from features.survey import Survey, take_survey
 from features.tables import Tables
 from features.value import ValueBasis
@@ -29,6 +29,7 @@ class Shared:
 
     Attributes:
         survey: of all creators.
+        persons: who has a record as a person.
         campaigns: encoded, in the order of `campaign_frame`.
         as_of: UTC decision day of `Market.prior`, which the catalogue is served with.
         commission_rate: share of revenue paid as the fee, where it is always the same.
@@ -37,6 +38,7 @@ class Shared:
     settings: Settings
     basis: ValueBasis
     survey: Survey
+    persons: Vocabulary
     campaigns: BriefColumns
     campaign_frame: pl.DataFrame
     as_of: int
@@ -52,9 +54,11 @@ def build_market(tables: Tables, settings: Settings, as_of: int) -> Market:
         as_of: UTC decision day of `Market.prior`, which the catalogue is served with.
     """
     market = encode_bucket(tables, share(tables, take_survey(tables), settings, as_of, commission_only_rate(tables)))
-    valued, own, added = contribution(market)
-    histories = {**shared_histories([added]), "creator": run_totals(own)}
-    return replace(market, placements=valued, histories=histories)
+    valued = value_placements(market)
+    shared = shared_histories([valued.contribution(len(market.creators))])
+    return replace(
+        market, placements=valued.placements, histories={**shared, "creator": run_totals(valued.own_records())}
+    )
 
 
 def share(tables: Tables, survey: Survey, settings: Settings, as_of: int, commission_rate: float | None) -> Shared:
@@ -74,6 +78,7 @@ def share(tables: Tables, survey: Survey, settings: Settings, as_of: int, commis
         settings=settings,
         basis=ValueBasis.from_settings(settings.value, base, rate),
         survey=survey,
+        persons=survey.recorded_persons,
         campaigns=encode_briefs(_campaign_rows(tables.campaigns), survey.words, factors),
         campaign_frame=tables.campaigns,
         as_of=as_of,
@@ -97,7 +102,7 @@ def encode_bucket(tables: Tables, shared: Shared) -> Market:
         settings=shared.settings,
         basis=shared.basis,
         words=words,
-        creators=_creators(ids, words, shared.survey.persons),
+        creators=_creators(ids, words, shared.persons),
         readings=build_readings(
             order_readings(snapshots, creator_of.codes(snapshots["creator_id"])), shared.survey.changes
         ),
@@ -124,7 +129,7 @@ def encode_bucket(tables: Tables, shared: Shared) -> Market:
 def _creators(frame: pl.DataFrame, words: Vocabularies, persons: Vocabulary) -> Creators:
     # a niche named twice is one niche; `Lists.of` brings the rows back into order
     exploded = frame.select("niches").with_row_index("row").explode("niches").unique()
-    language = frame["language"].map_elements(primary_language, return_dtype=pl.String)
+    language = primary_languages(frame["language"])
     return Creators(
         frame=frame,
         platform=words.platform.codes(frame["platform"]),

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import polars as pl
 import pycountry
 
 # Kosovo has no official code; XK is what platforms report.
@@ -39,6 +40,16 @@ def country_hint(text: str) -> str | None:
         return str(pycountry.countries.lookup(text.strip()).alpha_2)
     except LookupError:
         return None
+
+
+def primary_languages(tags: pl.Series) -> pl.Series:
+    """`primary_language` of a column.
+
+    >>> primary_languages(pl.Series(["zh-Hant-TW", " EN_us", None])).to_list()
+    ['zh', 'en', None]
+    """
+    parts = tags.str.strip_chars().str.replace_all("_", "-", literal=True).str.split("-")
+    return parts.list.first().str.to_lowercase()
 
 
 def primary_language(tag: str) -> str:

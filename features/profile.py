@@ -5,7 +5,7 @@ Where a single reading is noisy, the level of a signal is estimated from everyth
 reading that arrives late and is older than one already known says nothing about the present and is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features import asof
-from features.codes import primary_language
+from features.codes import primary_languages
 from features.encoding import Lists, Vocabulary
 from features.local_level import Changes, level_changes, local_level
 
@@ -61,9 +61,19 @@ def order_readings(snapshots: pl.DataFrame, creator: Ints) -> pl.DataFrame:
         ),
     ).filter(pl.col("creator") >= 0)
     numeric = [*LEVELS, *NOISY_LOGS, *NOISY]
-    # every column takes part in the order, so that equal keys cannot come out in two orders
-    frame = frame.sort(["creator", "known_day", "read_at", *numeric, "price_source"], nulls_last=False)
+    keys = ("creator", "known_day", "read_at")
+    if not _strictly_ordered(frame, keys):
+        # every column takes part in the order, so that equal keys cannot come out in two orders
+        frame = frame.sort([*keys, *numeric, "price_source"], nulls_last=False)
     return frame.filter(pl.col("read_at") >= pl.col("read_at").cum_max().over("creator"))
+
+
+def _strictly_ordered(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether every row comes after the one before it, which spares sorting what buckets hold."""
+    later = pl.lit(value=False)
+    for name in reversed(keys):
+        later = (pl.col(name) > pl.col(name).shift()) | ((pl.col(name) == pl.col(name).shift()) & later)
+    return bool(frame.select(later.slice(1).all()).item())
 
 
 def reading_changes(ordered: pl.DataFrame) -> dict[str, Changes]:
@@ -160,7 +170,7 @@ def build_audience(audience: pl.DataFrame, creator: Ints, dimension: str, words:
     rows = rows.group_by("creator", "day", "text").agg(pl.col("weight").max()).sort("creator", "day", "text")
     text = rows["text"]
     if dimension == "language":
-        text = text.map_elements(primary_language, return_dtype=pl.String)
+        text = primary_languages(text)
     rows = rows.with_columns(pl.Series("code", words.codes(text))).filter(pl.col("code") >= 0)
     rows = rows.group_by("creator", "day", "code", maintain_order=True).agg(pl.col("weight").sum())
     rows = rows.sort("creator", "day", "code")

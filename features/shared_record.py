@@ -2,7 +2,7 @@
 add, and the histories all of them come to.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from features.value import placement_value
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+PENDING = 8  # totals of so many buckets are kept apart before they are added up
 PRIOR_DAYS = 30  # how often the expectation of unknown audiences is taken anew
 
 
@@ -44,8 +45,39 @@ class Contribution:
     creators: int
 
 
-def contribution(market: Market) -> tuple[Placements, DayTotals, Contribution]:
-    """Value every placement under its goal; what it adds to its creator's record, and to the shared ones."""
+@dataclass(frozen=True)
+class Valued:
+    """The placements of some creators, valued under their goals.
+
+    Attributes:
+        placements: with values.
+        amounts: what each adds to a record, shape (p, columns).
+        entities: of each placement, whose records are shared, by kind, shape (p,) each.
+    """
+
+    placements: Placements
+    amounts: Ints
+    entities: Mapping[str, Ints]
+
+    def own_records(self) -> DayTotals:
+        """What the placements add to the records of their creators."""
+        return DayTotals.of(self.placements.creator, self.placements.settled, self.amounts)
+
+    def contribution(self, creators: int) -> Contribution:
+        """What they add to the records that creators share; `creators` is how many the bucket has."""
+        p, own = self.placements, Totals(self.amounts, np.arange(len(self.amounts)))
+        return Contribution(
+            totals={name: DayTotals.of(entity, p.settled, self.amounts) for name, entity in self.entities.items()},
+            compared={name: own[name] for name in COMPARED},
+            entities={name: {**self.entities, "creator": p.creator}[name] for name in PAIRED},
+            settled=p.settled,
+            ids=p.ids,
+            creators=creators,
+        )
+
+
+def value_placements(market: Market) -> Valued:
+    """Value every placement of some creators."""
     p = market.placements
     profile = market.profile(p.creator, p.agreed)
     codes = market.codes(p.creator, profile)
@@ -79,22 +111,21 @@ def contribution(market: Market) -> tuple[Placements, DayTotals, Contribution]:
          "follower_count": profile["follower_count"], "usual_log_views": usual_log_views(profile),
          "usual_log_rate": usual_log_rate(profile)}
     )  # fmt: skip
-    own = Totals(amounts, np.arange(len(p)))
-    added = Contribution(
-        totals={name: DayTotals.of(entity, p.settled, amounts) for name, entity in entities.items()},
-        compared={name: own[name] for name in COMPARED},
-        entities={name: {**entities, "creator": p.creator}[name] for name in PAIRED},
-        settled=p.settled,
-        ids=p.ids,
-        creators=len(market.creators),
-    )
     valued = replace(p, outcomes={**p.outcomes, "value": value}, value_share=share)
-    return valued, DayTotals.of(p.creator, p.settled, amounts), added
+    return Valued(valued, amounts, entities)
 
 
-def shared_histories(parts: Sequence[Contribution]) -> dict[str, History]:
+def shared_histories(contributions: Iterable[Contribution]) -> dict[str, History]:
     """Histories of every kind of entity that creators share, from the contributions of all buckets."""
-    histories = {name: run_totals(DayTotals.total([part.totals[name] for part in parts])) for name in parts[0].totals}
+    parts: list[Contribution] = []
+    totals: dict[str, list[DayTotals]] = {}
+    for part in contributions:
+        for name, own in part.totals.items():
+            totals.setdefault(name, []).append(own)
+            if len(totals[name]) == PENDING:
+                totals[name] = [DayTotals.total(totals[name])]
+        parts.append(replace(part, totals={}))
+    histories = {name: run_totals(DayTotals.total(own)) for name, own in totals.items()}
     settled = np.concatenate([part.settled for part in parts])
     everybody = np.zeros(len(settled), dtype=np.int64)
     days, of = np.unique(settled, return_inverse=True)

@@ -17,6 +17,8 @@ from features.local_level import Changes
 from features.profile import build_audience, order_readings, reading_changes
 from features.tables import Tables
 
+_ACCOUNTS = (pl.col("accounts").sum(), pl.col("booked").any())
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -24,14 +26,14 @@ class Survey:
 
     Attributes:
         words: of their tables, and of the campaigns.
-        persons: who has an account with placements: nobody else has a record as a person.
+        persons: number of accounts by person_id, and whether one of them has placements.
         changes: of readings, by signal.
         countries: of their audiences, in the codes of `words`.
         priced_apart: whether any deliverable of theirs has a price of its own.
     """
 
     words: Vocabularies
-    persons: Vocabulary
+    persons: pl.DataFrame
     changes: Mapping[str, Changes]
     countries: CountrySums
     priced_apart: bool
@@ -45,13 +47,19 @@ class Survey:
         countries = len(words.country)
         return cls(
             words,
-            _joined([part.persons for part in parts]),
+            pl.concat([part.persons for part in parts]).group_by("person_id").agg(_ACCOUNTS),
             {name: Changes.total([part.changes[name] for part in parts]) for name in parts[0].changes},
             CountrySums.total([
                 part.countries.recoded(words.country.codes(_column(part.words.country)), countries) for part in parts
             ]),
             any(part.priced_apart for part in parts),
         )  # fmt: skip
+
+    @property
+    def recorded_persons(self) -> Vocabulary:
+        """Persons whose accounts may have a record that is not the account's own; a person's name is its code."""
+        several = self.persons.filter((pl.col("accounts") > 1) & pl.col("booked"))
+        return Vocabulary.of(several["person_id"])
 
 
 def take_survey(tables: Tables) -> Survey:
@@ -67,10 +75,14 @@ def take_survey(tables: Tables) -> Survey:
     codes = creator_of.codes(tables.creator_audience["creator_id"])
     audience = build_audience(tables.creator_audience, codes, "country", words.country)
     priced = tables.creator_prices.drop_nulls(["deliverable", "price"])
-    booked = ids.join(tables.placements, on="creator_id", how="semi")
+    people = ids.drop_nulls("person_id").select(
+        "person_id",
+        pl.lit(1, dtype=pl.UInt32).alias("accounts"),
+        pl.col("creator_id").is_in(tables.placements["creator_id"].unique().implode()).alias("booked"),
+    )
     return Survey(
         words,
-        Vocabulary.of(booked["person_id"].unique()),
+        people.group_by("person_id").agg(_ACCOUNTS),
         reading_changes(order_readings(readings, creator_of.codes(readings["creator_id"]))),
         CountrySums.of(audience, words.country.codes(ids["country"]), len(words.country)),
         bool((creator_of.codes(priced["creator_id"]) >= 0).any()),

@@ -19,7 +19,7 @@ from features.build_market import Shared, encode_bucket
 from features.market import Market, Placements
 from features.matrix import NAMES
 from features.record import History, run_totals
-from features.shared_record import Contribution, contribution
+from features.shared_record import Contribution, value_placements
 from features.survey import Survey, take_survey
 from features.tables import Tables
 from serving.catalogue import build_catalogue, save_catalogue
@@ -51,7 +51,8 @@ def survey_bucket(bucket: int, folder: Path) -> Survey:
 
 def contribute_bucket(bucket: int, folder: Path, shared: Shared) -> Contribution:
     """Second round."""
-    return contribution(encode_bucket(_tables(folder, bucket), shared))[2]
+    market = encode_bucket(_tables(folder, bucket), shared)
+    return value_placements(market).contribution(len(market.creators))
 
 
 def finish_bucket(
@@ -91,8 +92,10 @@ def _write_catalogue(market: Market, out: Path, bucket: int) -> None:
 
 def _with_histories(market: Market, histories: Mapping[str, History]) -> Market:
     """A bucket with its values, its creators' own records and everybody's shared ones."""
-    valued, own, _ = contribution(market)
-    return replace(market, placements=valued, histories={**histories, "creator": run_totals(own)})
+    valued = value_placements(market)
+    return replace(
+        market, placements=valued.placements, histories={**histories, "creator": run_totals(valued.own_records())}
+    )
 
 
 def _tables(folder: Path, bucket: int) -> Tables:

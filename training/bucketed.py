@@ -60,7 +60,7 @@ def first_rounds(
     buckets = range(manifest.buckets)
     whole = build(read_whole(folder, manifest), settings)
     say(f"surveying {manifest.buckets} buckets")
-    survey = Survey.total(engine.map(survey_bucket, buckets, folder))
+    survey = Survey.total(list(engine.map(survey_bucket, buckets, folder)))
     shared = share(whole, survey, settings, as_of, manifest.commission_only_rate)
     say("running shared records")
     return Rounds(whole, shared, shared_histories(engine.map(contribute_bucket, buckets, folder, shared)))
@@ -70,7 +70,8 @@ def bucketed_dataset(
     folder: Path, manifest: Manifest, rounds: Rounds, engine: Engine, out: Path
 ) -> tuple[Dataset, Catalogue]:
     """Third round: features of every placement, in the order of their table, and the catalogue, mapped from `out`."""
-    finished = engine.map(finish_bucket, range(manifest.buckets), folder, rounds.shared, rounds.histories, out)
+    common = folder, rounds.shared, rounds.histories, out
+    finished = list(engine.map(finish_bucket, range(manifest.buckets), *common))
     order = np.argsort(np.concatenate([part.rows for part in finished]), kind="stable")
     placements: Placements = _joined([part.placements for part in finished], order)
     ids = pl.concat([part.creator_ids for part in finished]).gather(order)
@@ -82,7 +83,7 @@ def bucketed_dataset(
 
 def bucketed_catalogue(folder: Path, manifest: Manifest, rounds: Rounds, engine: Engine, out: Path) -> Catalogue:
     """Third round for the catalogue alone."""
-    engine.map(catalogue_bucket, range(manifest.buckets), folder, rounds.shared, rounds.histories, out)
+    list(engine.map(catalogue_bucket, range(manifest.buckets), folder, rounds.shared, rounds.histories, out))
     return _catalogue(manifest, out)
 
 

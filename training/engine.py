@@ -1,6 +1,7 @@
 """Where the tasks of buckets run: on this machine, or on a Dask cluster."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,22 +23,25 @@ RETRIES = 3  # of a task whose worker was lost
 class Engine(Protocol):
     """Runs one task a bucket."""
 
-    def map(self, task: Callable[..., T], buckets: Sequence[int], *common: Any) -> list[T]:
-        """Results of `task(bucket, *common)` in the order of `buckets`; the first error is raised."""
+    def map(self, task: Callable[..., T], buckets: Sequence[int], *common: Any) -> Iterator[T]:
+        """Results of `task(bucket, *common)` in the order of `buckets`; the first error is raised.
+
+        Nothing need be kept of a result once it is taken. Tasks run as results are asked for: take all of them.
+        """
 
 
 class LocalEngine:
     """Threads of this process: NumPy and Polars work outside the interpreter's lock for the most part."""
 
-    def map(self, task: Callable[..., T], buckets: Sequence[int], *common: Any) -> list[T]:
+    def map(self, task: Callable[..., T], buckets: Sequence[int], *common: Any) -> Iterator[T]:
         """See Engine."""
         with ThreadPoolExecutor(AT_ONCE) as threads:
-            running = [threads.submit(task, bucket, *common) for bucket in buckets]
+            running = deque(threads.submit(task, bucket, *common) for bucket in buckets)
             try:
-                return [one.result() for one in running]
-            except BaseException:
+                while running:
+                    yield running.popleft().result()
+            finally:
                 threads.shutdown(cancel_futures=True)
-                raise
 
 
 class DaskEngine:
@@ -46,7 +50,7 @@ class DaskEngine:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def map(self, task: Callable[..., T], buckets: Sequence[int], *common: Any) -> list[T]:
+    def map(self, task: Callable[..., T], buckets: Sequence[int], *common: Any) -> Iterator[T]:
         """See Engine. What is common is sent to every worker once.
 
         Raises:
@@ -64,7 +68,8 @@ class DaskEngine:
             found |= self._finished(running)
             # what was sent is lost with the last worker that had it, and the tasks waiting for it are cancelled
             if len(found) == len(buckets):
-                return [found[bucket] for bucket in buckets]
+                yield from (found[bucket] for bucket in buckets)
+                return
         missing = sorted(set(buckets) - set(found))
         raise DataError(
             f"Dask workers were lost {1 + RETRIES} times while computing buckets {missing[:5]}: see their logs. They "

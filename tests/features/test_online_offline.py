@@ -60,11 +60,11 @@ REQUEST = st.fixed_dictionaries(
 )
 
 
-def served(tables, day, folder):
-    """The catalogue of a day, from nothing but what was known before it."""
+def served(tables, day, folder, ahead=0):
+    """The catalogue of a day, from nothing but what was known before it, or so many days later."""
     number = oracle.day_number(day)
     folder.mkdir()
-    market = build_market(oracle.known_before(tables, day), SETTINGS, number)
+    market = build_market(oracle.known_before(tables, day + timedelta(days=ahead)), SETTINGS, number)
     save_catalogue(build_catalogue(market, number, SETTINGS), folder)
     return load_catalogue(folder)
 
@@ -147,10 +147,10 @@ def test_any_request_on_any_day(world, tmp_path_factory):
     )
 
     @settings(max_examples=15, deadline=None, derandomize=True)
-    @given(st.integers(first + 1, last + 10), REQUEST)
-    def check(number, request):
+    @given(st.integers(first + 1, last + 10), st.sampled_from([0, 0, 1, 30]), REQUEST)
+    def check(number, ahead, request):
         day = oracle.day_of(number)
-        catalogue = served(world, day, tmp_path_factory.mktemp("served") / "catalogue")
+        catalogue = served(world, day, tmp_path_factory.mktemp("served") / "catalogue", ahead)
         brief = parse_brief({**request, "starts_on": request["starts_on"].isoformat()}).model_dump()
         market = build_market(with_request(world, request), SETTINGS, last + 20)
         deliverable = request.get("deliverable")

@@ -36,9 +36,9 @@ small = settings(max_examples=40, deadline=None, derandomize=True)
 few = settings(max_examples=25, deadline=None, derandomize=True)
 
 
-def moments(hours=HOURS):
+def moments(hours=HOURS, days=DAYS):
     return st.builds(
-        lambda day, hour: START + timedelta(days=day) + hour, st.sampled_from(DAYS), st.sampled_from(hours)
+        lambda day, hour: START + timedelta(days=day) + hour, st.sampled_from(days), st.sampled_from(hours)
     )
 
 
@@ -46,7 +46,7 @@ def maybe(*values):
     return st.sampled_from([None, *values])
 
 
-def facts(schema, hours=HOURS, delays=(None, None, 0, 1, 30), **columns):
+def facts(schema, hours=HOURS, days=DAYS, delays=(None, None, 0, 1, 30), **columns):
     """Rows about creators, some undated, some given twice; `known_at` is so many days after `snapshot_at`."""
 
     def row(taken, delay, undated, **rest):
@@ -54,7 +54,7 @@ def facts(schema, hours=HOURS, delays=(None, None, 0, 1, 30), **columns):
         return {"snapshot_at": None if undated else taken, "known_at": None if undated else known, **rest}
 
     rows = st.builds(
-        row, moments(hours), st.sampled_from(delays), st.sampled_from([False] * 7 + [True]),
+        row, moments(hours, days), st.sampled_from(delays), st.sampled_from([False] * 7 + [True]),
         creator_id=st.sampled_from("abc"), **columns,
     )  # fmt: skip
     wanted = {"snapshot_at": pl.Datetime("us"), "known_at": pl.Datetime("us"), "creator_id": pl.String, **schema}
@@ -122,6 +122,7 @@ def test_readings_are_those_known_before_the_day(readings):
 
 AUDIENCES = facts(
     {"dimension": pl.String, "code": pl.String, "weight": pl.Float64},
+    days=(30, 31),  # several rows of one breakdown are to be common
     dimension=st.sampled_from(["country", "interest"]),
     code=st.sampled_from(["SG", "VN", "MY"]),
     weight=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
@@ -163,8 +164,9 @@ def check_prices(rows):
 
 
 @few
-@given(offers(hours=HOURS[:1], delays=(None, 0)))
+@given(st.sampled_from([None, 0, 1, 30]).flatmap(lambda delay: offers(hours=HOURS[:1], delays=(delay,))))
 def test_prices_of_deliverables_are_the_newest_known_before_the_day(rows):
+    """All of them as late as each other: none overtakes another."""
     check_prices(rows)
 
 

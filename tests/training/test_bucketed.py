@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ class Deadly:
     def __init__(self, run: Engine, marks: Path) -> None:
         self._run, self._marks = run, marks
 
-    def map(self, task: Any, buckets: Sequence[int], *common: Any) -> list[Any]:
+    def map(self, task: Any, buckets: Sequence[int], *common: Any) -> Iterator[Any]:
         return self._run.map(die_first, buckets, self._marks, task, *common)
 
 
@@ -131,8 +132,6 @@ def test_the_catalogue_alone_is_that_of_training(folder: Path, plain: Source, tm
 
 
 def test_a_day_before_every_fact_is_refused(folder: Path, tmp_path: Path) -> None:
-    from datetime import date
-
     bucket(folder, tmp_path / "out", Settings(), buckets=2)
     with (
         pytest.raises(DataError, match="nothing is known before 1990-01-01"),

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from distributed import LocalCluster
 
 from features.errors import DataError
 from training.engine import DaskEngine, LocalEngine, engine
@@ -33,22 +34,22 @@ def die_once(bucket: int, marks: Path) -> int:
 
 def test_results_come_in_the_order_of_the_buckets(tmp_path: Path) -> None:
     with engine("local", tmp_path) as local:
-        assert local.map(double, range(9), 3) == [3 * k for k in range(9)]
+        assert list(local.map(double, range(9), 3)) == [3 * k for k in range(9)]
 
 
 def test_the_first_error_is_raised() -> None:
     with pytest.raises(DataError, match="cut short"):
-        LocalEngine().map(refuse, range(5))
+        list(LocalEngine().map(refuse, range(5)))
 
 
 def test_dask_gives_the_same_and_survives_a_lost_worker(tmp_path: Path) -> None:
     with engine("dask", tmp_path) as dask:
         assert isinstance(dask, DaskEngine)
-        assert dask.map(double, range(9), 3) == [3 * k for k in range(9)]
+        assert list(dask.map(double, range(9), 3)) == [3 * k for k in range(9)]
         with pytest.raises(DataError, match="cut short") as raised:
-            dask.map(refuse, range(5))
+            list(dask.map(refuse, range(5)))
         assert raised.value.field == "placements"
-        assert dask.map(die_once, range(6), tmp_path) == [10 * k for k in range(6)]
+        assert list(dask.map(die_once, range(6), tmp_path)) == [10 * k for k in range(6)]
         assert (tmp_path / "1").exists()
 
 
@@ -76,8 +77,6 @@ def test_a_scheduler_needs_the_dask_engine(tmp_path: Path) -> None:
 def test_a_cluster_without_workers_or_with_other_code_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distributed import LocalCluster
-
     monkeypatch.setattr("training.engine.WAIT_SECONDS", 5)
     with LocalCluster(n_workers=0, dashboard_address=None, local_directory=str(tmp_path), silence_logs=40) as cluster:
         address = cluster.scheduler_address
@@ -87,7 +86,7 @@ def test_a_cluster_without_workers_or_with_other_code_is_refused(
         cluster.scale(1)
         cluster.wait_for_workers(1)
         with engine("dask", tmp_path, address) as dask:
-            assert dask.map(double, range(3), 2) == [0, 2, 4]
+            assert list(dask.map(double, range(3), 2)) == [0, 2, 4]
         # here the schema is another one than what the worker computes
         monkeypatch.setattr("training.engine.SCHEMA", "another")
         with pytest.raises(DataError, match="another feature schema"), engine("dask", tmp_path, address):
