@@ -1,6 +1,6 @@
 """Features and the catalogue of a large SYNTHETIC market out of core, beside DuckDB's ASOF JOIN of the raw columns.
 
-`python -m benchmarks.features [--placements 1000000 --creators 833334 --snapshots 12 --buckets 16 --engine local]`
+`python -m benchmarks.features [--placements 1000000 --creators 833334 --snapshots 12 --engine local]`
 makes the market, puts it into buckets, and prints seconds and peak memory of each step, each in a process of its own.
 The join gives each placement the newest reading of its creator and nothing else; ours gives every feature.
 """
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--placements", type=int, default=1_000_000)
     parser.add_argument("--creators", type=int, default=833_334)
     parser.add_argument("--snapshots", type=int, default=12)
-    parser.add_argument("--buckets", type=int, default=16)
+    parser.add_argument("--buckets", type=int, help="default: as the command chooses")
     parser.add_argument("--engine", choices=("local", "dask"), default="local")
     parser.add_argument("--market", type=Path, help="folder of tables to use in place of a new market")
     asked = parser.parse_args()

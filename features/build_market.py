@@ -1,6 +1,7 @@
 """From checked tables to a `Market`: words to codes, facts sorted, placements valued, track records run."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -163,13 +164,16 @@ def _prices(prices: pl.DataFrame, creator_of: Vocabulary, words: Vocabularies) -
             "creator": creator_of.codes(prices["creator_id"]),
             "deliverable": words.deliverable.codes(prices["deliverable"]),
             "day": asof.days(prices["known_at"]),
+            "read_at": prices["snapshot_at"].fill_null(datetime(1, 1, 1)),
             "price": prices["price"],
             "source": prices["price_source"].replace_strict(
                 ["quoted", "paid", "estimated"], [0.0, 1.0, 2.0], default=0.0, return_dtype=pl.Float64
             ),
         }
     ).filter((pl.col("creator") >= 0) & (pl.col("deliverable") >= 0) & pl.col("price").is_not_null())
-    frame = frame.sort("creator", "deliverable", "day", "price", "source")
+    # as of readings: one that arrives late and is older than one already known says nothing about the present
+    frame = frame.sort("creator", "deliverable", "day", "read_at", "price", "source")
+    frame = frame.filter(pl.col("read_at") >= pl.col("read_at").cum_max().over("creator", "deliverable"))
     entity = (frame["creator"] * deliverables + frame["deliverable"]).to_numpy()
     return DeliverablePrices(
         asof.keys(entity, frame["day"].to_numpy()), frame["price"].to_numpy(), frame["source"].to_numpy()

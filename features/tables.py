@@ -89,7 +89,7 @@ def _carried(creators: pl.DataFrame) -> pl.DataFrame:
     """The snapshot rows a creators table carries; undated unless it carries `snapshot_at` too."""
     carried = [name for name in CARRIED if name in creators.columns]
     said = [name for name in carried if name not in ("snapshot_at", "known_at")]
-    if not said:
+    if not said or "creator_id" not in creators.columns:
         return pl.DataFrame(schema=dict(schema("creator_snapshots")))
     rows = creators.select("creator_id", *carried).filter(pl.any_horizontal(pl.col(said).is_not_null()))
     return _complete(rows, "creator_snapshots")

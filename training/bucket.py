@@ -36,7 +36,7 @@ from training.bucket_spill import Spill
 Say = Callable[[str], None]
 
 MOST = 4096
-CELLS_A_BUCKET = 20_000_000  # of a million snapshots
+CELLS_A_BUCKET = 5_000_000  # of a quarter of a million snapshots: two buckets in memory take a few hundred megabytes
 BYTES_A_CELL = 7  # of CSV
 
 
@@ -55,7 +55,7 @@ def bucket(
         folder: data folder of <table>.csv or <table>.parquet.
         out: must not be there, or be empty, and not lie inside `folder`.
         settings: in force; those that shape the tables are kept in the manifest.
-        buckets: how many; None means about a million snapshots each.
+        buckets: how many; None means about a quarter of a million snapshots each.
         batch: how much of a file is held at once.
         say: told which step has begun.
 
@@ -99,7 +99,7 @@ def bucket(
 
 
 def default_buckets(files: dict[str, Path]) -> int:
-    """As many that one holds about a million snapshots, by the Parquet files' own counts or the size of CSV files."""
+    """As many that one holds about 250,000 snapshots, by the Parquet files' own counts or the size of CSV files."""
     cells = sum(_cells(file) for table, file in files.items() if table in ORDER)
     return max(1, min(MOST, -(-cells // CELLS_A_BUCKET)))
 

@@ -8,13 +8,14 @@ again anywhere.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.buckets import read_bucket, read_manifest
+from features.buckets import Bucket, Manifest, read_bucket, read_manifest, read_whole
 from features.build_market import Shared, encode_bucket
 from features.market import Market, Placements
 from features.matrix import NAMES
@@ -59,7 +60,7 @@ def finish_bucket(
     bucket: int, folder: Path, shared: Shared, histories: Mapping[str, History], out: Path, *, catalogue: bool = True
 ) -> Finished:
     """Third round: writes the features, and the part of the catalogue where wanted, into the folder `out`."""
-    found = read_bucket(folder, read_manifest(folder), bucket)
+    found = _read(folder, bucket)
     market = _with_histories(encode_bucket(found.tables, shared), histories)
     data = build_dataset(market)
     with whole_file(features_file(out, bucket)) as path:
@@ -99,4 +100,16 @@ def _with_histories(market: Market, histories: Mapping[str, History]) -> Market:
 
 
 def _tables(folder: Path, bucket: int) -> Tables:
-    return read_bucket(folder, read_manifest(folder), bucket).tables
+    return _read(folder, bucket).tables
+
+
+def _read(folder: Path, bucket: int) -> Bucket:
+    manifest, whole = _same_for_all(folder)
+    return read_bucket(folder, manifest, bucket, whole)
+
+
+@lru_cache(maxsize=1)
+def _same_for_all(folder: Path) -> tuple[Manifest, Mapping[str, pl.DataFrame]]:
+    """What every bucket of a folder holds whole, read once a process: the files of a folder never change."""
+    manifest = read_manifest(folder)
+    return manifest, read_whole(folder, manifest)

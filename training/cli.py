@@ -4,19 +4,25 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from features.errors import DataError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from training.cli_options import (
+    HOME,
+    AsOf,
+    Engine,
+    EngineOption,
+    Folder,
+    Format,
+    Home,
+    PromoteMode,
+    Scheduler,
+    day,
+)
+from training.cli_output import report_of_errors, terminal
 
 # before numpy, LightGBM and scikit-learn load: thread pools that spin on the same cores run many times slower
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -31,48 +37,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Folder = Annotated[Path, typer.Argument(help="folder of <table>.csv or <table>.parquet", metavar="DIR")]
-Home = Annotated[
-    Path,
-    typer.Option(
-        "--home", envvar="INFLUENCER_ROI_HOME", file_okay=False, help="folder that holds everything the program writes"
-    ),
-]
-AsOf = Annotated[
-    str | None,
-    typer.Option("--as-of", metavar="DATE", help="decide as if on this day (default: the day after the newest fact)"),
-]
-HOME = Path(".influencer-roi")
-
-
-class EngineOption(StrEnum):
-    """Where features are computed."""
-
-    LOCAL = "local"
-    DASK = "dask"
-
-
-Engine = Annotated[EngineOption, typer.Option("--engine", help="where features are computed")]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="of a running Dask scheduler (default: two workers on this machine)"),
-]
-
-
-class PromoteMode(StrEnum):
-    """What to do with a model after the gate has judged it."""
-
-    AUTO = "auto"
-    DRY_RUN = "dry-run"
-    NEVER = "never"
-
-
-class Format(StrEnum):
-    """File format of tables."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
 
 
 @app.command()
@@ -109,12 +73,15 @@ def sample(  # noqa: PLR0913, PLR0917 - its options
 @app.command()
 def check(folder: Folder, home: Home = HOME) -> None:
     """Print what was found, wrong and missing in a data folder; exit 1 on errors."""
+    from features.buckets import is_bucketed, read_manifest
     from features.check import CheckFailed, load_checked, render
     from features.settings import load_settings
     from training.pipeline import config_path
 
-    _, report = load_checked(folder, load_settings(config_path(home)))
-    _console().print(render(report))
+    settings = load_settings(config_path(home))
+    # a bucketed folder was checked when it was made
+    report = read_manifest(folder, settings).report() if is_bucketed(folder) else load_checked(folder, settings)[1]
+    terminal().print(render(report))
     if not report.ok:
         raise CheckFailed(report)
 
@@ -139,10 +106,10 @@ def train(
 
     # matplotlib keeps a list of fonts, in the user's own folder unless told otherwise
     os.environ.setdefault("MPLCONFIGDIR", str((home / "matplotlib").resolve()))
-    console = _console()
-    with _report_of_errors(), progress(console) as say:
+    console = terminal()
+    with report_of_errors(), progress(console) as say:
         done = run(
-            folder, home, as_of=_day(as_of), promote=promote.value, trials=trials, seed=seed,
+            folder, home, as_of=day(as_of), promote=promote.value, trials=trials, seed=seed,
             engine_name=engine.value, scheduler=scheduler, say=say,
         )  # fmt: skip
     for finding in done.report.warnings:
@@ -171,9 +138,9 @@ def backtest(
     from training.progress import progress
 
     os.environ.setdefault("MPLCONFIGDIR", str((home / "matplotlib").resolve()))
-    console = _console()
-    with _report_of_errors(), progress(console) as say:
-        found = evaluate(folder, home, as_of=_day(as_of), seed=seed, say=say)
+    console = terminal()
+    with report_of_errors(), progress(console) as say:
+        found = evaluate(folder, home, as_of=day(as_of), seed=seed, say=say)
     for finding in found.report.warnings:
         console.print(f"warning: {finding}", markup=False, style="yellow")
     for part in show(found):
@@ -194,8 +161,8 @@ def catalogue(
     from training.pipeline import rebuild_catalogue
     from training.progress import progress
 
-    with _report_of_errors(), progress(_console()) as say:
-        tag = rebuild_catalogue(folder, home, _day(as_of), engine_name=engine.value, scheduler=scheduler, say=say)
+    with report_of_errors(), progress(terminal()) as say:
+        tag = rebuild_catalogue(folder, home, day(as_of), engine_name=engine.value, scheduler=scheduler, say=say)
     in_force = read_release_file(home) is not None
     typer.echo(f"Catalogue {tag} is {'in force' if in_force else 'stored; no model is published yet'}.")
 
@@ -206,7 +173,7 @@ def bucket(
     out: Annotated[Path, typer.Argument(help="folder to write; must not be there yet, or be empty", metavar="OUT")],
     buckets: Annotated[
         int | None,
-        typer.Option(help="how many parts (default: about a million snapshots each)", min=1, max=4096, metavar="N"),
+        typer.Option(help="how many parts (default: about 250,000 snapshots each)", min=1, max=4096, metavar="N"),
     ] = None,
     home: Home = HOME,
 ) -> None:
@@ -220,8 +187,8 @@ def bucket(
     from training.pipeline import config_path
     from training.progress import progress
 
-    console = _console()
-    with _report_of_errors(), progress(console) as say:
+    console = terminal()
+    with report_of_errors(), progress(console) as say:
         done = run(folder, out, load_settings(config_path(home)), buckets=buckets, say=say)
     console.print(render(done.report()))
     console.print(f"Wrote {out} in {done.buckets} buckets.", markup=False, highlight=False)
@@ -239,7 +206,7 @@ def rank(
     answers, table = rank_file(briefs, home)
     if out is None:
         for answer in answers:
-            _console().print(readable(answer))
+            terminal().print(readable(answer))
         return
     write_table(table, out)
     typer.echo(f"Wrote {table.height} picks of {len(answers)} briefs to {out}.")
@@ -267,7 +234,7 @@ def models(home: Home = HOME) -> None:
             version.tags.get("gain_over_best_rule", ""),
             "synthetic" if version.tags.get("synthetic") == "true" else "real",
         )  # fmt: skip
-    _console().print(table)
+    terminal().print(table)
     if release is not None:
         typer.echo(f"Served: {release.model} with {release.catalogue}")
 
@@ -350,26 +317,6 @@ def ui(
     os.execve(sys.executable, command, environment)
 
 
-def _console(*, stderr: bool = False) -> "Console":
-    """The terminal, or 160 columns where output goes to a file or a pipe."""
-    from rich.console import Console
-
-    found = Console(stderr=stderr)
-    return found if found.is_terminal else Console(stderr=stderr, width=160)
-
-
-@contextmanager
-def _report_of_errors() -> Iterator[None]:
-    """Print the check report, on stderr, where the data are refused."""
-    from features.check import CheckFailed, render
-
-    try:
-        yield
-    except CheckFailed as error:
-        _console(stderr=True).print(render(error.report))
-        raise
-
-
 def _require_free(host: str, port: int) -> None:
     """Refuse a port that cannot be listened on, before anything is announced."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -388,15 +335,6 @@ def _record_champion(home: Path, version: str) -> None:
         tracking.set_champion(home, version)
     except DataError as error:
         typer.echo(f"warning: the alias champion was not moved: {error}", err=True)
-
-
-def _day(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError as error:
-        raise typer.BadParameter(f"{text} is not a date such as 2026-06-30", param_hint="--as-of") from error
 
 
 def main() -> None:

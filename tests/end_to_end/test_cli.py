@@ -25,9 +25,10 @@ COLUMNS = [
 ]  # fmt: skip
 OPTIONS = {
     "sample": ["--creators", "--placements", "--snapshots", "--seed", "--format", "--world", "--truth"],
-    "train": ["--as-of", "--promote", "--seed", "--trials"],
+    "train": ["--as-of", "--promote", "--seed", "--trials", "--engine", "--scheduler"],
     "backtest": ["--as-of", "--seed"],
-    "catalogue": ["--as-of"],
+    "bucket": ["--buckets"],
+    "catalogue": ["--as-of", "--engine", "--scheduler"],
     "rank": ["--out"],
     "serve": ["--host", "--port", "--workers"],
     "ui": ["--host", "--port"],

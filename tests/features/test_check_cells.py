@@ -63,6 +63,14 @@ FILES = [
 COLUMNS = [
     ({"creators.csv": "creator_id\nc1\nc2\n"}, "error", "creators", "platform", 0, ["required column is missing"]),
     (
+        {"creators.csv": "platform,follower_count\ntiktok,5\n"},
+        "error",
+        "creators",
+        "creator_id",
+        0,
+        ["required column is missing"],
+    ),
+    (
         {"creators.csv": TWO_CREATORS.replace("creator_id", "Creator ID")},
         "error",
         "creators",

@@ -170,7 +170,6 @@ def test_prices_of_deliverables_are_the_newest_known_before_the_day(rows):
     check_prices(rows)
 
 
-@pytest.mark.xfail(strict=True, reason="features.build_market._prices sorts by day known alone, not as readings are")
 @settings(few, phases=[Phase.generate])
 @given(offers())
 def test_prices_of_deliverables_that_arrive_late(rows):
