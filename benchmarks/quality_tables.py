@@ -9,12 +9,12 @@ SHOWN = {
 
 
 def tables(runs: list[dict[str, Any]]) -> str:
-    """Three tables in Markdown, a fourth where runs have a ceiling; every figure is the mean over seeds."""
+    """Four tables in Markdown, a fifth where runs have a ceiling; every figure is the mean over seeds."""
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault((run["run"][0], run["run"][1]), []).append(run)
     names = list(dict.fromkeys(name for run in runs for name in run["figures"]))
-    parts = [_shares(groups, names), "", _model(groups), "", _cold(groups)]
+    parts = [_shares(groups, names), "", _model(groups), "", _cold(groups), "", _covered(groups)]
     if any("ceiling" in run for run in runs):
         parts += ["", _ceiling(groups)]
     return "\n".join(parts)
@@ -65,6 +65,24 @@ def _cold(groups: dict[tuple[str, int], list[dict[str, Any]]]) -> str:
             found = [share for share in found if share is not None]
             cells.append(f"{mean(found):.2f}" if found else "-")
         lines.append(_row(world, f"{size:,}", *cells))
+    return "\n".join(lines)
+
+
+def _covered(groups: dict[tuple[str, int], list[dict[str, Any]]]) -> str:
+    """What intervals of the picks hold by goal, and the lift of creators without history over that of known ones."""
+    goals = list(dict.fromkeys(name for runs in groups.values() for run in runs for name in run["slices"]))
+    goals = [name for name in goals if name.startswith("goal")]
+    heads = [f"80 % covers picks, {name}" for name in goals]
+    lines = [_row("world", "placements", *heads, "lift without history / known"), _row(*["---"] * (3 + len(goals)))]
+    for (world, size), runs in groups.items():
+        cells = []
+        for goal in goals:
+            found = [run["slices"][goal]["coverage_picks"] for run in runs if goal in run["slices"]]
+            cells.append(f"{mean(found):.2f}" if found else "-")
+        both = [[run["slices"].get(f"creator: {kind}", {}).get("lift") for kind in ("without history", "known")]
+                for run in runs]  # fmt: skip
+        ratios = [cold / known for cold, known in both if cold is not None and known]
+        lines.append(_row(world, f"{size:,}", *cells, f"{mean(ratios):.2f}" if ratios else "-"))
     return "\n".join(lines)
 
 
