@@ -55,6 +55,7 @@ def model_card(
         },
         "metrics": card_metrics(result),
         "interval_basis": _interval_basis(result, model),
+        "promise": vars(model.promise),
         "verdict": {"promote": verdict.promote, "lines": list(verdict.lines)},
         "stages": {
             name: {"per": stage.exposure, "rows": stage.rows, "tree_weights": [t.weight for t in stage.trees]}

@@ -60,6 +60,8 @@ def test_the_card_the_probes_and_the_metrics_answer(server):
     assert (card["synthetic"], card["data"]["rows"]["placements"]) == (True, 2500)
     assert len(card["metrics"]["baselines"]) == 7
     assert card["value_configuration"]["cpm"] == 12.0
+    assert card["promise"]["bound"] > 0
+    assert 0 <= card["promise"]["slope"] < 1
     assert server.ask("GET", "/livez")[0] == 200
     assert server.ask("GET", "/readyz")[1]["data_as_of"] == card["data_as_of"]
     assert server.ask("POST", "/v1/rank", BRIEF)[0] == 200
