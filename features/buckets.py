@@ -8,6 +8,7 @@ The frames are those of `Tables`, checked, complete and in the base currency.
 """
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -26,7 +27,7 @@ from features.findings import Finding
 from features.settings import Settings
 from features.tables import Tables, canonical_schema
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "buckets.json"
 ROW = "row"  # of a placement: its position in the table as given, from 0
 WHOLE = ("campaigns", "fx", "audience_overlap")
@@ -38,9 +39,12 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "creator_prices": ("creator_id", "deliverable", "known_at"),
     "placements": (ROW,),
 }
+_EPOCH = date(1970, 1, 1).toordinal()
 _DISTINCT = ("creators", "placements")  # no two rows are equal in what they are sorted by
 
 Natural = Annotated[int, Field(ge=0)]
+# a day number whose day and whose morrow have a date
+Day = Annotated[int, Field(ge=date.min.toordinal() - _EPOCH, lt=date.max.toordinal() - _EPOCH)]
 
 
 class _Strict(BaseModel):
@@ -48,10 +52,17 @@ class _Strict(BaseModel):
 
 
 class FileFacts(_Strict):
-    """What a file must hold: rows, and its size in bytes."""
+    """What a file must hold: rows, its size in bytes, and the CRC-32 of these, which Parquet files do not keep."""
 
     rows: Natural
     size: Natural
+    checksum: Natural
+
+    @classmethod
+    def of(cls, path: Path, rows: int) -> "FileFacts":
+        """Those of a file of that many rows."""
+        data = path.read_bytes()
+        return cls(rows=rows, size=len(data), checksum=zlib.crc32(data))
 
 
 class Shaping(_Strict):
@@ -96,8 +107,8 @@ class Manifest(_Strict):
     source: str
     rows: dict[str, Natural]
     dates: dict[str, tuple[date, date]]
-    oldest_fact: int | None
-    newest_fact: int | None
+    oldest_fact: Day | None
+    newest_fact: Day | None
     commission_only_rate: float | None
     findings: tuple[Finding, ...]
     missing: tuple[str, ...]
@@ -187,7 +198,7 @@ def require_settings(manifest: Manifest, folder: Path, settings: Settings) -> No
     if other:
         raise DataError(
             f"{folder} was written with other settings: {'; '.join(other)}. Set them back in config.toml of the home, "
-            f"or write the folder again: influencer-roi bucket DIR {folder}"
+            f"or write the folder again: remove it, then run influencer-roi bucket DIR {folder}"
         )
 
 
@@ -241,7 +252,10 @@ def _frame(folder: Path, name: str, table: str, facts: FileFacts, order: tuple[s
         if size != facts.size:
             short = "is cut short" if size < facts.size else "was replaced"
             raise DataError(f"{path} {short}: {size} bytes, not {facts.size}. {_again(folder)}")
-        frame = pl.read_parquet(path, glob=False)
+        data = path.read_bytes()
+        if zlib.crc32(data) != facts.checksum:
+            raise DataError(f"{path} was changed: it holds other bytes than were written. {_again(folder)}")
+        frame = pl.read_parquet(data)
     except FileNotFoundError as problem:
         raise DataError(f"{path} is missing. {_again(folder)}") from problem
     except (PolarsError, PanicException, OSError) as problem:

@@ -175,9 +175,11 @@ def build_audience(audience: pl.DataFrame, creator: Ints, dimension: str, words:
     rows = rows.group_by("creator", "day", "code", maintain_order=True).agg(pl.col("weight").sum())
     rows = rows.sort("creator", "day", "code")
     sets = rows.select("creator", "day").unique().sort("creator", "day").with_row_index("set")
-    rows = rows.join(sets, on=["creator", "day"], maintain_order="left").with_columns(
-        pl.col("weight") / pl.max_horizontal(pl.col("weight").sum().over("set"), pl.lit(1.0))
-    )
+    rows = rows.join(sets, on=["creator", "day"], maintain_order="left")
+    # added in order, one by one: Polars adds up the only set of a bucket in another order than one of many
+    of = rows["set"].to_numpy()
+    total = np.bincount(of, weights=rows["weight"].to_numpy(), minlength=len(sets))
+    rows = rows.with_columns(pl.Series("weight", rows["weight"].to_numpy() / np.maximum(total, 1.0)[of]))
     lists = Lists.of(
         rows["set"].cast(pl.Int64).to_numpy(), rows["code"].to_numpy(), rows["weight"].to_numpy(), len(sets)
     )

@@ -99,7 +99,7 @@ def write_parts(
 def save(path: Path, frame: pl.DataFrame) -> FileFacts:
     """Write one table."""
     frame.write_parquet(path, compression="zstd", compression_level=COMPRESSION_LEVEL)
-    return FileFacts(rows=frame.height, size=path.stat().st_size)
+    return FileFacts.of(path, frame.height)
 
 
 def _bucket(spills: Mapping[str, Spill], whole: Tables, bucket: int, settings: Settings) -> tuple[pl.Series, Tables]:

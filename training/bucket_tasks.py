@@ -63,8 +63,9 @@ def finish_bucket(
     found = _read(folder, bucket)
     market = _with_histories(encode_bucket(found.tables, shared), histories)
     data = build_dataset(market)
+    features = pl.DataFrame({name: data.x[:, at] for at, name in enumerate(NAMES)})
     with whole_file(features_file(out, bucket)) as path:
-        pl.DataFrame({name: data.x[:, at] for at, name in enumerate(NAMES)}).write_parquet(path)
+        features.write_parquet(path)
     if catalogue:
         _write_catalogue(market, out, bucket)
     return Finished(found.rows, found.tables.placements["creator_id"], market.placements, data.seen)
@@ -87,8 +88,9 @@ def catalogue_folder(out: Path, bucket: int) -> Path:
 
 def _write_catalogue(market: Market, out: Path, bucket: int) -> None:
     """The catalogue of the bucket's creators."""
+    catalogue = build_catalogue(market, market.as_of, market.settings)
     with whole_folder(catalogue_folder(out, bucket)) as path:
-        save_catalogue(build_catalogue(market, market.as_of, market.settings), path)
+        save_catalogue(catalogue, path)
 
 
 def _with_histories(market: Market, histories: Mapping[str, History]) -> Market:

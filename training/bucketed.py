@@ -35,6 +35,8 @@ from training.engine import Engine
 
 Ints = NDArray[np.int64]
 
+MAPPED = 8  # parts of a catalogue open at a time: each is some forty files, of the 1024 a process may usually open
+
 
 @dataclass(frozen=True)
 class Rounds:
@@ -69,7 +71,7 @@ def first_rounds(
 def bucketed_dataset(
     folder: Path, manifest: Manifest, rounds: Rounds, engine: Engine, out: Path
 ) -> tuple[Dataset, Catalogue]:
-    """Third round: features of every placement, in the order of their table, and the catalogue, mapped from `out`."""
+    """Third round: features of every placement, in the order of their table, and the catalogue."""
     common = folder, rounds.shared, rounds.histories, out
     finished = list(engine.map(finish_bucket, range(manifest.buckets), *common))
     order = np.argsort(np.concatenate([part.rows for part in finished]), kind="stable")
@@ -88,7 +90,15 @@ def bucketed_catalogue(folder: Path, manifest: Manifest, rounds: Rounds, engine:
 
 
 def _catalogue(manifest: Manifest, out: Path) -> Catalogue:
-    return join_catalogues([load_catalogue(catalogue_folder(out, bucket)) for bucket in range(manifest.buckets)])
+    return _together([catalogue_folder(out, bucket) for bucket in range(manifest.buckets)])
+
+
+def _together(folders: Sequence[Path]) -> Catalogue:
+    """The catalogue whose parts lie in some folders, few of them mapped at a time: what is joined is in memory."""
+    if len(folders) <= MAPPED:
+        return join_catalogues([load_catalogue(folder) for folder in folders])
+    step = -(-len(folders) // MAPPED)
+    return join_catalogues([_together(folders[at : at + step]) for at in range(0, len(folders), step)])
 
 
 def _features(finished: Sequence[Finished], out: Path) -> Matrix:

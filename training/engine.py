@@ -1,20 +1,24 @@
 """Where the tasks of buckets run: on this machine, or on a Dask cluster."""
 
+import hashlib
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from features.errors import DataError
-from features.matrix import schema_hash
 
 EngineName = Literal["local", "dask"]
 T = TypeVar("T")
 
-SCHEMA = schema_hash()  # of the features this process computes
+_OTHER = "runs other code, NumPy or Polars: install the same version of influencer-roi on every worker, and restart it"
+PACKAGES = ("features", "serving", "training")  # what a task may run
 AT_ONCE = 2  # buckets in memory at a time on this machine
 WAIT_SECONDS = 15  # for a scheduler to answer, and for its first worker
 RETRIES = 3  # of a task whose worker was lost
@@ -45,27 +49,26 @@ class LocalEngine:
 
 
 class DaskEngine:
-    """Workers of a Dask cluster; a task whose worker is lost is run again elsewhere."""
+    """Workers of a Dask cluster; a task whose worker is lost is run again elsewhere.
 
-    def __init__(self, client: Any) -> None:
+    Args:
+        client: of the cluster.
+        code: `code_digest` that every worker must have, also one that joins later; None: they are of this machine.
+    """
+
+    def __init__(self, client: Any, code: str | None = None) -> None:
         self._client = client
+        self._code = code
 
     def map(self, task: Callable[..., T], buckets: Sequence[int], *common: Any) -> Iterator[T]:
         """See Engine. What is common is sent to every worker once.
 
         Raises:
-            DataError: tasks lose their workers again and again.
+            DataError: tasks lose their workers again and again, the scheduler is lost, or no worker is left.
         """
         found: dict[int, T] = {}
         for _ in range(1 + RETRIES):
-            # as a list of one: a list or a mapping by itself would be sent in pieces
-            sent = [self._client.scatter([one], broadcast=True, hash=False)[0] for one in common]
-            running = {
-                bucket: self._client.submit(task, bucket, *sent, pure=False, retries=RETRIES)
-                for bucket in buckets
-                if bucket not in found
-            }
-            found |= self._finished(running)
+            found |= self._finished(self._started(task, [bucket for bucket in buckets if bucket not in found], common))
             # what was sent is lost with the last worker that had it, and the tasks waiting for it are cancelled
             if len(found) == len(buckets):
                 yield from (found[bucket] for bucket in buckets)
@@ -76,13 +79,36 @@ class DaskEngine:
             "may lack memory: write more, smaller buckets (influencer-roi bucket --buckets N)"
         )
 
+    def _started(self, task: Callable[..., T], buckets: Sequence[int], common: Sequence[Any]) -> dict[int, Any]:
+        from distributed.client import ClosedClientError
+
+        try:
+            # as a list of one: a list or a mapping by itself would be sent in pieces
+            sent = [self._client.scatter([one], broadcast=True, hash=False)[0] for one in common]
+            return {
+                bucket: self._client.submit(_run, self._code, task, bucket, *sent, pure=False, retries=RETRIES)
+                for bucket in buckets
+            }
+        except (OSError, ClosedClientError) as error:
+            raise DataError(
+                f"the Dask cluster was lost: its scheduler does not answer, or no worker is left ({error}). "
+                "See their logs, start them again, then run this again"
+            ) from error
+
     def _finished(self, running: Mapping[int, Any]) -> dict[int, Any]:
         from distributed import CancelledError, KilledWorker
+        from distributed.client import ClosedClientError
 
         found = {}
         for bucket, future in running.items():
-            with suppress(CancelledError, KilledWorker):
+            try:
                 found[bucket] = future.result()
+            except (CancelledError, KilledWorker):
+                continue
+            except (OSError, ClosedClientError):
+                if future.status == "error":  # raised by the task
+                    raise
+                break  # the connection is lost
         return found
 
 
@@ -106,16 +132,19 @@ def engine(name: EngineName, home: Path, scheduler: str | None = None) -> Iterat
     # Dask copies its configuration into the user's own folder unless told otherwise
     os.environ.setdefault("DASK_CONFIG", str((home / "dask").resolve()))
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise DataError("Dask is not installed: pip install 'influencer-roi[scale]'") from error
+    # what it logs of lost workers and schedulers is retried, or raised as one error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     if scheduler is None:
         scratch = home / "dask"
         scratch.mkdir(parents=True, exist_ok=True)
         with (
+            dask.config.set({"temporary-directory": str(scratch.resolve())}),
             LocalCluster(
-                n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(scratch.resolve()),
-                memory_limit=0, silence_logs=40,
+                n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50,
             ) as cluster,
             Client(cluster) as client,
         ):  # fmt: skip
@@ -123,14 +152,35 @@ def engine(name: EngineName, home: Path, scheduler: str | None = None) -> Iterat
         return
     try:
         client = Client(scheduler, timeout=WAIT_SECONDS)
-    except (OSError, ValueError, TimeoutError) as error:
+    except Exception as error:  # what answers there may be anything, such as a web server
         raise DataError(
             f"the Dask scheduler at {scheduler} does not answer ({type(error).__name__}): start one (`dask scheduler`) "
             "and workers (`dask worker ADDRESS`), or leave --scheduler out to use this machine"
         ) from error
     with client:
         _require_workers(client, scheduler)
-        yield DaskEngine(client)
+        yield DaskEngine(client, code_digest())
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Digest of what decides the bits of a feature in this process: the program's code, NumPy and Polars.
+
+    >>> len(code_digest())
+    16
+    """
+    digest = hashlib.sha256(f"{version('numpy')} {version('polars')}".encode())
+    root = Path(__file__).parent.parent
+    for file in sorted(file for package in PACKAGES for file in (root / package).rglob("*.py")):
+        digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _run(code: str | None, task: Callable[..., T], bucket: int, *common: Any) -> T:
+    """A task, on a worker that has the code it was sent from."""
+    if code not in (None, code_digest()):
+        raise DataError(f"a Dask worker that joined later {_OTHER}")
+    return task(bucket, *common)
 
 
 def _require_workers(client: Any, scheduler: str) -> None:
@@ -142,12 +192,12 @@ def _require_workers(client: Any, scheduler: str) -> None:
             f"the Dask scheduler at {scheduler} has no worker: start some (`dask worker {scheduler}`)"
         ) from error
     try:
-        schemas = client.run(schema_hash)
-    except ModuleNotFoundError as error:
-        raise DataError(f"a Dask worker lacks a package ({error}): install influencer-roi on every worker") from error
-    other = sorted(worker for worker, schema in schemas.items() if schema != SCHEMA)
-    if other:
+        codes = client.run(code_digest)
+    except Exception as error:  # whatever the worker's own code came to
         raise DataError(
-            f"{len(other)} Dask workers compute another feature schema ({', '.join(other[:5])}): install the same "
-            "version of influencer-roi on every worker"
-        )
+            f"a Dask worker cannot run influencer-roi ({str(error).splitlines()[0]}): install the same version on "
+            "every worker, and restart it"
+        ) from error
+    other = sorted(worker for worker, code in codes.items() if code != code_digest())
+    if other:
+        raise DataError(f"Dask workers {', '.join(other[:5])} ({len(other)} in all): each {_OTHER}")

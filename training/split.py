@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.asof import days
+from features.asof import NEVER, days
 from features.errors import DataError
 from features.market import Placements
 from features.tables import SETTLED_GIVEN, Tables
@@ -87,7 +87,10 @@ def _fact_days(tables: Tables, end: Literal["min", "max"]) -> list[int]:
         tables.placements["posted_at"],
         *(_settled_with_outcome(tables.placements),),
     ]
-    found = [int(getattr(days(column.drop_nulls()), end)()) for column in columns if column.drop_nulls().len()]
+    dated = [days(column.drop_nulls()) for column in columns]
+    # "not yet", often written as the year 9999, is no day on which anything became known
+    dated = [known[known < NEVER] for known in dated]
+    found = [int(getattr(known, end)()) for known in dated if len(known)]
     if not found:
         raise DataError("the data hold no date at all: give campaigns a starts_on, or placements an agreed_on")
     return found

@@ -59,7 +59,7 @@ def folder(tmp_path):
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         frame(table, rows).write_parquet(path)
-        return FileFacts(rows=len(rows), size=path.stat().st_size)
+        return FileFacts.of(path, len(rows))
 
     manifest = Manifest(
         base_currency="USD", shaped_by=Shaping.of(Settings()), source="digest",
@@ -98,14 +98,14 @@ def test_what_the_manifest_does_not_name_is_ignored(folder):
 
 
 def rewritten(table, change):
-    """A bucket's file written again, and the manifest told its size, so that only what differs is found."""
+    """A bucket's file written again, and the manifest told what it is now, so that only what differs is found."""
 
     def mend(folder):
         path = folder / part_name(0, table)
-        new = change(pl.read_parquet(path))
-        new.write_parquet(path)
+        change(pl.read_parquet(path)).write_parquet(path)
         manifest = json.loads((folder / MANIFEST).read_text())
-        manifest["parts"][0][table]["size"] = path.stat().st_size
+        rows = manifest["parts"][0][table]["rows"]
+        manifest["parts"][0][table] = FileFacts.of(path, rows).model_dump()
         (folder / MANIFEST).write_text(json.dumps(manifest))
 
     return mend
@@ -113,6 +113,17 @@ def rewritten(table, change):
 
 def broken(path, change):
     return lambda folder: (folder / path).write_bytes(change((folder / path).read_bytes()))
+
+
+def one_bit_less(data):
+    return data[:50] + bytes([data[50] ^ 1]) + data[51:]
+
+
+def no_parquet(folder):
+    (folder / SNAPSHOTS).write_bytes(b"none")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["parts"][0]["creator_snapshots"] = FileFacts.of(folder / SNAPSHOTS, 5).model_dump()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 SNAPSHOTS, PLACEMENTS = part_name(0, "creator_snapshots"), part_name(0, "placements")
@@ -127,8 +138,9 @@ SNAPSHOTS, PLACEMENTS = part_name(0, "creator_snapshots"), part_name(0, "placeme
         (broken(SNAPSHOTS, lambda data: data[:-9]), r"creator_snapshots.parquet is cut short: \d+ bytes, not \d+"),
         (broken(SNAPSHOTS, lambda _: b""), "creator_snapshots.parquet is cut short: 0 bytes"),
         (broken(SNAPSHOTS, lambda data: data + b"1"), "creator_snapshots.parquet was replaced"),
-        (broken(SNAPSHOTS, lambda data: bytes(len(data))), "creator_snapshots.parquet is not a complete Parquet file"),
-        (broken("campaigns.parquet", lambda data: bytes(len(data))), "campaigns.parquet is not a complete Parquet"),
+        (broken(SNAPSHOTS, one_bit_less), "creator_snapshots.parquet was changed: it holds other bytes"),
+        (broken("campaigns.parquet", lambda data: bytes(len(data))), "campaigns.parquet was changed"),
+        (no_parquet, "creator_snapshots.parquet is not a complete Parquet file"),
         (rewritten("creator_snapshots", lambda t: t[:-1]), "holds 4 rows, not 5"),
         (rewritten("creator_snapshots", lambda t: t.drop("price")), "column price is missing"),
         (rewritten("creator_snapshots", lambda t: t.with_columns(price=1)), "column price holds Int32, not Float64"),
@@ -182,6 +194,7 @@ def a_table_less(folder):
         (edited(format=FORMAT + 1), f"is of format {FORMAT + 1}, not {FORMAT}"),
         (edited(more=1), "buckets.json cannot be used: more"),
         (edited(newest_fact="today"), "buckets.json cannot be used: newest_fact"),
+        (edited(newest_fact=99_999_999), "buckets.json cannot be used: newest_fact"),
         (edited(parts=[]), "names no bucket"),
         (edited(whole={}), "does not name every table"),
         (a_table_less, "does not name every table"),

@@ -5,8 +5,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.encoding import Vocabulary
 from features.local_level import level_changes, local_level
-from features.profile import GROWTH_DAYS, LEVELS, NOISY, NOISY_LOGS
+from features.profile import GROWTH_DAYS, LEVELS, NOISY, NOISY_LOGS, build_audience
 
 EPOCH = date(1970, 1, 1)
 START = datetime(2026, 1, 1)
@@ -253,3 +254,17 @@ def test_an_unchanged_price_comes_back_to_the_cent(encode):
     market = encode(frames(creator_snapshots=rows), FIRST + 200)
     for day in range(FIRST + 1, FIRST + 9):
         assert market.profile(np.arange(6), np.full(6, day))["price"].tolist() == prices
+
+
+def test_a_breakdown_is_the_same_to_the_bit_alone_and_among_others():
+    rng = np.random.default_rng(0)
+    words = Vocabulary(tuple("abcdefghijklmnop"))
+    frame = pl.DataFrame({
+        "creator": np.repeat(np.arange(120), 16), "snapshot_at": datetime(2025, 1, 1), "dimension": "country",
+        "code": list(words.values) * 120, "weight": rng.random(120 * 16) * 0.3,
+    }).with_columns(pl.col("snapshot_at").cast(pl.Datetime("us")))  # fmt: skip
+    together = build_audience(frame, frame["creator"].to_numpy(), "country", words).lists
+    for creator in range(120):
+        own = frame.filter(pl.col("creator") == creator)
+        alone = build_audience(own, np.zeros(own.height, dtype=np.int64), "country", words).lists
+        assert alone.weights.tobytes() == together.rows(np.array([creator])).weights.tobytes()

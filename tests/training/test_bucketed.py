@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
@@ -129,6 +130,17 @@ def test_the_catalogue_alone_is_that_of_training(folder: Path, plain: Source, tm
         tmp_path / "out", Settings(), None, tmp_path / "home", LocalEngine(), lambda _: None
     ) as found:
         assert list(differences(plain.catalogue, found)) == []
+
+
+def test_more_buckets_than_files_may_be_open_at_once(folder: Path, plain: Source, tmp_path: Path) -> None:
+    bucket(folder, tmp_path / "out", Settings(), buckets=24)
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (600, most))  # a part of the catalogue is some forty files
+    try:
+        found = sourced(tmp_path / "out", tmp_path / "home", LocalEngine())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    require_equal(plain, found)
 
 
 def test_a_day_before_every_fact_is_refused(folder: Path, tmp_path: Path) -> None:

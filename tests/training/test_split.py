@@ -121,6 +121,9 @@ FACTS = {
         # not settled: the day on which it will be is no fact yet
         ("placements", {"settled_at": [datetime(2026, 3, 1)]}, "2026-01-05"),
         ("placements", {"settled_at": [datetime(2026, 3, 1)], "impressions": [5.0]}, "2026-03-01"),
+        # "not yet"
+        ("placements", {"settled_at": [datetime(9999, 12, 31)], "impressions": [5.0]}, "2026-01-05"),
+        ("creator_snapshots", {"known_at": [datetime(9999, 12, 31)]}, "2026-01-03"),
     ],
 )
 def test_the_newest_fact(table, changes, newest):
