@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.check import Report
-from features.errors import DataError
 from features.matrix import schema_hash
 from features.settings import load_settings
 from features.value import GOALS
 from serving.interval import Interval
 from serving.model import Model, save_model
-from serving.release import load_release, read_release_file
 from training import publish, tracking
 from training.backtest import Backtest, backtest, outcome, predict
 from training.card import model_card
@@ -111,12 +109,11 @@ def _train(
     assert version is not None  # the record holds a model
     model = model.with_version(version)
     labels = {"version": version, "run_id": run_id, "feature_schema": schema_hash()}
-    model_tag = publish.store_model(home, model, labels)
     promoted = promote == "auto" and verdict.promote
+    say(f"{'publishing' if promoted else 'storing'} version {version}")
+    publish.keep_version(home, model, labels, found.catalogue, serve=promoted)
     if promoted:
-        say(f"publishing version {version}")
-        publish.publish(home, model_tag, catalogue_tag)
-        tracking.set_champion(home, version)
+        tracking.set_champion(home)
     return Trained(version, run_id, found.report, result, verdict, promoted, tuned)
 
 
@@ -136,16 +133,7 @@ def rebuild_catalogue(
         engine(engine_name, home, scheduler) as runner,
         catalogue_source(folder, settings, as_of, home, runner, say) as catalogue,
     ):
-        tag = publish.store_catalogue(home, catalogue)
-    release = read_release_file(home)
-    if release is not None:
-        model = load_release(home).model
-        if model.basis.currency != catalogue.currency:
-            raise DataError(
-                f"the data are in {catalogue.currency}, the served model in {model.basis.currency}: train again"
-            )
-        publish.publish(home, release.model, tag)
-    return tag
+        return publish.serve_catalogue(home, catalogue)
 
 
 def fit_served(data: Dataset, rows: NDArray[np.int64], result: Backtest | None, options: FitOptions) -> Model:

@@ -1,10 +1,15 @@
-"""Publishing: artefacts into the home's BentoML store, and release.json that names the ones served."""
+"""Publishing: artefacts into the home's BentoML store, and release.json that names the ones served.
+
+Every function here that writes holds the home's lock, so that processes of one home take turns: two that train at
+once, a catalogue rebuilt meanwhile, a rollback, `prune`.
+"""
 
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from features.errors import DataError
@@ -15,39 +20,73 @@ from serving.release import (
     MODEL,
     STORE,
     ReleaseFile,
+    load_release,
     read_release_file,
     store_path,
     write_release_file,
 )
+from training import tracking
+from training.home_lock import home_lock
 
 KEPT = 20  # earlier releases that a rollback can reach
+NOTHING_EARLIER = "there is no earlier release to go back to; `influencer-roi models` lists the versions"
 
 
 def store_model(home: Path, model: Model, labels: dict[str, str]) -> str:
     """Keep a registered version in the store; returns its tag."""
-    return _store(home, f"{MODEL}:{model.version}", labels, lambda folder: save_model(model, folder))
+    with home_lock(home):
+        return _store_model(home, model, labels)
 
 
 def store_catalogue(home: Path, catalogue: Catalogue) -> str:
     """Keep a catalogue in the store under its day and content; returns its tag."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        save_catalogue(catalogue, folder)
-        tag = f"{CATALOGUE}:{catalogue.data_as_of}-{_digest(folder)}"
-
-        def copy(target: Path) -> None:
-            shutil.copytree(folder, target, dirs_exist_ok=True)
-
-        return _store(home, tag, {"data_as_of": catalogue.data_as_of}, copy)
+    with _written(catalogue) as (tag, folder), home_lock(home):
+        return _store_catalogue(home, tag, folder)
 
 
 def publish(home: Path, model_tag: str, catalogue_tag: str) -> None:
     """Put a model and a catalogue in force, in one step; the pair before stays reachable by `roll_back`."""
-    old = _readable_release(home)
-    if old is not None and (old.model, old.catalogue) == (model_tag, catalogue_tag):
-        return
-    previous = () if old is None else ((old.model, old.catalogue), *old.previous)
-    write_release_file(home, ReleaseFile(model_tag, catalogue_tag, previous[:KEPT]))
+    with home_lock(home):
+        _publish(home, model_tag, catalogue_tag)
+
+
+def keep_version(home: Path, model: Model, labels: dict[str, str], catalogue: Catalogue, *, serve: bool) -> str:
+    """Keep a registered version with its catalogue, and serve the pair if wanted; returns the model's tag.
+
+    Args:
+        home: the home.
+        model: its card names the catalogue's tag, which was stored before the model was registered; where `prune`
+            took it away since, it is stored again.
+        labels: kept beside the model.
+        catalogue: of the model's data.
+        serve: put the pair in force.
+    """
+    catalogue_tag = str(model.card["catalogue"])
+    with home_lock(home):
+        tag = _store_model(home, model, {**labels, "catalogue": catalogue_tag})
+        if not is_whole(store_path(home, catalogue_tag)):
+            with _written(catalogue) as (catalogue_tag, folder):
+                _store_catalogue(home, catalogue_tag, folder)
+        if serve:
+            _publish(home, tag, catalogue_tag)
+    return tag
+
+
+def serve_catalogue(home: Path, catalogue: Catalogue) -> str:
+    """Keep a catalogue, and serve it with the model in force if there is one; returns its tag.
+
+    Raises:
+        DataError: its currency is not that of the model in force, which goes on with its own catalogue.
+    """
+    with _written(catalogue) as (tag, folder), home_lock(home):
+        _store_catalogue(home, tag, folder)
+        release = read_release_file(home)
+        if release is not None:
+            currency = load_release(home).model.basis.currency
+            if currency != catalogue.currency:
+                raise DataError(f"the data are in {catalogue.currency}, the served model in {currency}: train again")
+            _publish(home, release.model, tag)
+    return tag
 
 
 def promote(home: Path, version: str) -> str:
@@ -56,18 +95,18 @@ def promote(home: Path, version: str) -> str:
     Raises:
         DataError: there is no such version in the store.
     """
-    tag = f"{MODEL}:{version}"
-    if version not in stored_versions(home):
-        known = ", ".join(stored_versions(home)) or "none; run `influencer-roi train DIR`"
-        raise DataError(f"version {version} is not in {home / STORE}; stored versions: {known}", field="version")
-    release = _readable_release(home)
-    own = load_model(store_path(home, tag)).card.get("catalogue")
-    catalogue = own if release is None else release.catalogue
-    if own is not None and release is not None and _day(own) > _day(release.catalogue):
-        catalogue = own
-    if catalogue is None or not store_path(home, str(catalogue)).is_dir():
-        raise DataError(f"no catalogue is stored for version {version}: run `influencer-roi catalogue DIR`")
-    publish(home, tag, str(catalogue))
+    _require_stored(home, version)
+    with home_lock(home):
+        _require_stored(home, version)
+        tag = f"{MODEL}:{version}"
+        release = _readable_release(home)
+        own = load_model(store_path(home, tag)).card.get("catalogue")
+        catalogue = own if release is None else release.catalogue
+        if own is not None and release is not None and _day(own) > _day(release.catalogue):
+            catalogue = own
+        if catalogue is None or not store_path(home, str(catalogue)).is_dir():
+            raise DataError(f"no catalogue is stored for version {version}: run `influencer-roi catalogue DIR`")
+        _publish(home, tag, str(catalogue))
     return tag
 
 
@@ -77,23 +116,48 @@ def roll_back(home: Path) -> ReleaseFile:
     Raises:
         DataError: nothing was served before.
     """
-    release = read_release_file(home)
-    if release is None or not release.previous:
-        raise DataError("there is no earlier release to go back to; `influencer-roi models` lists the versions")
-    (model, catalogue), *rest = release.previous
-    for tag in (model, catalogue):
-        if not store_path(home, tag).is_dir():
-            raise DataError(f"{tag} was served before but is no longer in the store; promote another version")
-    back = ReleaseFile(model, catalogue, tuple(rest))
-    write_release_file(home, back)
+    if read_release_file(home) is None:
+        raise DataError(NOTHING_EARLIER)
+    with home_lock(home):
+        release = read_release_file(home)
+        if release is None or not release.previous:
+            raise DataError(NOTHING_EARLIER)
+        (model, catalogue), *rest = release.previous
+        for tag in (model, catalogue):
+            if not store_path(home, tag).is_dir():
+                raise DataError(f"{tag} was served before but is no longer in the store; promote another version")
+        back = ReleaseFile(model, catalogue, tuple(rest))
+        write_release_file(home, back)
     return back
 
 
 def stored_versions(home: Path) -> list[str]:
-    """Model versions in the store, oldest first."""
+    """Model versions in the store, whole, oldest first."""
     folder = home / STORE / "models" / MODEL
-    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir() if is_whole(path)] if folder.is_dir() else []
     return sorted((name for name in names if name.isdigit()), key=int)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether an artefact of the store was written to its end: its model.yaml is there."""
+    return (folder / "model.yaml").exists()
+
+
+def _require_stored(home: Path, version: str) -> None:
+    stored = stored_versions(home)
+    if version not in stored:
+        known = f"stored versions: {', '.join(stored) or 'none; run `influencer-roi train DIR`'}"
+        if tracking.was_pruned(home, version):
+            raise DataError(f"version {version} was pruned, its model is deleted; {known}", field="version")
+        raise DataError(f"version {version} is not in {home / STORE}; {known}", field="version")
+
+
+def _publish(home: Path, model_tag: str, catalogue_tag: str) -> None:
+    old = _readable_release(home)
+    if old is not None and (old.model, old.catalogue) == (model_tag, catalogue_tag):
+        return
+    previous = () if old is None else ((old.model, old.catalogue), *old.previous)
+    write_release_file(home, ReleaseFile(model_tag, catalogue_tag, previous[:KEPT]))
 
 
 def _readable_release(home: Path) -> ReleaseFile | None:
@@ -116,10 +180,30 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def _store_model(home: Path, model: Model, labels: dict[str, str]) -> str:
+    return _store(home, f"{MODEL}:{model.version}", labels, lambda folder: save_model(model, folder))
+
+
+@contextmanager
+def _written(catalogue: Catalogue) -> Iterator[tuple[str, Path]]:
+    """The tag of a catalogue, and a temporary folder that holds it: writing takes time, and needs no lock."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        save_catalogue(catalogue, folder)
+        yield f"{CATALOGUE}:{catalogue.data_as_of}-{_digest(folder)}", folder
+
+
+def _store_catalogue(home: Path, tag: str, folder: Path) -> str:
+    def copy(target: Path) -> None:
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+
+    return _store(home, tag, {"data_as_of": _day(tag)}, copy)
+
+
 def _store(home: Path, tag: str, labels: dict[str, str], write: Callable[[Path], None]) -> str:
     """Add an artefact to the BentoML store; one that is there already, whole, is left as it is."""
     path = store_path(home, tag)
-    if (path / "model.yaml").exists():
+    if is_whole(path):
         return tag
     if path.exists():
         # cut short by a crash: without model.yaml it would break every listing of the store
@@ -134,4 +218,6 @@ def _store(home: Path, tag: str, labels: dict[str, str], write: Callable[[Path],
     models.mkdir(parents=True, exist_ok=True)
     with bentoml.models.create(tag, labels=labels, _model_store=ModelStore(models.resolve())) as reference:
         write(Path(reference.path))
+    # BentoML leaves the mode of a temporary folder, private to this user: a server may run as another, in a container
+    path.chmod(models.stat().st_mode & 0o777)
     return tag

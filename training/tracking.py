@@ -4,12 +4,11 @@ The store is the home's own (`mlflow/mlflow.db`, artifacts beside it) unless MLF
 MLflow is imported on first use: it is slow, and only training needs it.
 """
 
-import fcntl
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,15 @@ import polars as pl
 from features.errors import DataError
 from features.matrix import NAMES
 from serving.model import Model
+from serving.release import read_release_file
 from serving.stage import Matrix
+from training.home_lock import locked
 
 TRACKING = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "influencer-roi"
 REGISTERED = "influencer-roi"
 CHAMPION, CHALLENGER = "champion", "challenger"
+PRUNED = "pruned"  # tag of versions, runs and logged models whose files `prune` deleted
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def tracking_uri(home: Path) -> str:
 
 
 @contextmanager
-def _mlflow(home: Path) -> Iterator[Any]:
+def connected(home: Path) -> Iterator[Any]:
     """MLflow connected to the home's store, quiet, and reporting to nobody.
 
     Raises:
@@ -91,7 +93,7 @@ def _mlflow(home: Path) -> Iterator[Any]:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     # drawn over the lines of progress, wherever tqdm (which Optuna needs) is installed
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    given, uri = os.environ.get(TRACKING), tracking_uri(home)
+    given, uri = os.environ.get(TRACKING) or None, tracking_uri(home)
     if uri.startswith("http"):
         # a server that is not there should say so in seconds, not minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -120,12 +122,9 @@ def _mlflow(home: Path) -> Iterator[Any]:
                 os.environ.pop(TRACKING, None)
 
 
-@contextmanager
-def _one_at_a_time(home: Path) -> Iterator[None]:
-    """Let one process of this home create or migrate the store; two at once would trip over each other's tables."""
-    with (home / "mlflow" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _one_at_a_time(home: Path) -> AbstractContextManager[None]:
+    """One process of this home at a time creates or migrates the store, registers a version, or moves an alias."""
+    return locked(home / "mlflow" / ".lock")
 
 
 def _ensure_experiment(mlflow: Any, home: Path, *, local: bool) -> None:
@@ -136,9 +135,19 @@ def _ensure_experiment(mlflow: Any, home: Path, *, local: bool) -> None:
     mlflow.set_experiment(EXPERIMENT)
 
 
+def is_own() -> bool:
+    """Whether runs are recorded in the home itself, not on a server that others may use too."""
+    return not os.environ.get(TRACKING)
+
+
+def recorded(home: Path) -> bool:
+    """Whether there can be any run: False in a home that never recorded one."""
+    return not is_own() or (home / "mlflow" / "mlflow.db").exists()
+
+
 def prepare(home: Path) -> None:
     """Create or migrate the store once, before anything else writes to it."""
-    with _mlflow(home):
+    with connected(home):
         pass
 
 
@@ -148,7 +157,7 @@ def log_run(home: Path, record: RunRecord) -> tuple[str | None, str]:
     Returns:
         The registered version, or None, and the run's id.
     """
-    with _mlflow(home) as mlflow, mlflow.start_run(run_name=record.name, description=record.description) as run:
+    with connected(home) as mlflow, mlflow.start_run(run_name=record.name, description=record.description) as run:
         mlflow.set_tags(dict(record.tags))
         mlflow.log_params(dict(record.params))
         mlflow.log_metrics(dict(record.metrics))
@@ -170,10 +179,10 @@ def log_run(home: Path, record: RunRecord) -> tuple[str | None, str]:
                 mlflow.log_params(dict(child.params))
                 mlflow.log_metrics(dict(child.metrics))
         run_id = str(run.info.run_id)
-        return None if record.model is None else _register(mlflow, record.model, run_id, record.tags), run_id
+        return None if record.model is None else _register(mlflow, home, record.model, run_id, record.tags), run_id
 
 
-def _register(mlflow: Any, record: ModelRecord, run_id: str, tags: Mapping[str, str]) -> str:
+def _register(mlflow: Any, home: Path, record: ModelRecord, run_id: str, tags: Mapping[str, str]) -> str:
     import pandas as pd
 
     sample = pd.DataFrame(record.sample, columns=list(NAMES))
@@ -189,20 +198,25 @@ def _register(mlflow: Any, record: ModelRecord, run_id: str, tags: Mapping[str, 
         pip_requirements=["lightgbm", "numpy", "polars", "pydantic", "pycountry"],
     )
     client = mlflow.MlflowClient()
-    if not client.search_registered_models(f"name = '{REGISTERED}'"):
-        client.create_registered_model(REGISTERED)
-    registered = client.create_model_version(REGISTERED, info.model_uri, run_id=run_id, model_id=info.model_id)
-    version = str(registered.version)
-    client.set_registered_model_alias(REGISTERED, CHALLENGER, version)
+    with _one_at_a_time(home):
+        if not client.search_registered_models(f"name = '{REGISTERED}'"):
+            client.create_registered_model(REGISTERED)
+        registered = client.create_model_version(REGISTERED, info.model_uri, run_id=run_id, model_id=info.model_id)
+        version = str(registered.version)
+        client.set_registered_model_alias(REGISTERED, CHALLENGER, version)
     client.update_model_version(REGISTERED, version, description=record.verdict)
     for key, value in tags.items():
         client.set_model_version_tag(REGISTERED, version, key, value)
     return version
 
 
-def set_champion(home: Path, version: str) -> None:
-    """Let the alias `champion` name a version."""
-    with _mlflow(home) as mlflow:
+def set_champion(home: Path) -> None:
+    """Let the alias `champion` name the version in force: the one that is now, whoever published it."""
+    with connected(home) as mlflow, _one_at_a_time(home):
+        release = read_release_file(home)
+        if release is None:
+            return
+        version = release.model.split(":")[1]
         client = mlflow.MlflowClient()
         client.set_registered_model_alias(REGISTERED, CHAMPION, version)
         aliases = client.get_registered_model(REGISTERED).aliases
@@ -212,9 +226,9 @@ def set_champion(home: Path, version: str) -> None:
 
 def versions(home: Path) -> list[Version]:
     """Registered versions, newest first; none where nothing was trained yet."""
-    if TRACKING not in os.environ and not (home / "mlflow" / "mlflow.db").exists():
+    if not recorded(home):
         return []
-    with _mlflow(home) as mlflow:
+    with connected(home) as mlflow:
         from datetime import UTC, datetime
 
         client = mlflow.MlflowClient()
@@ -233,3 +247,11 @@ def versions(home: Path) -> list[Version]:
             for v in found
         ]
         return sorted(listed, key=lambda v: -int(v.version))
+
+
+def was_pruned(home: Path, version: str) -> bool:
+    """Whether `prune` deleted the files of a version, as far as MLflow can be asked."""
+    try:
+        return any(v.version == version and v.tags.get(PRUNED) == "true" for v in versions(home))
+    except DataError:
+        return False

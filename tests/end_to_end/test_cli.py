@@ -29,6 +29,7 @@ OPTIONS = {
     "backtest": ["--as-of", "--seed"],
     "bucket": ["--buckets"],
     "catalogue": ["--as-of", "--engine", "--scheduler"],
+    "prune": ["--keep", "--dry-run"],
     "rank": ["--out"],
     "serve": ["--host", "--port", "--workers"],
     "ui": ["--host", "--port"],

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -88,6 +89,18 @@ def test_a_catalogue_is_named_by_day_and_content(tmp_path):
     other = store_catalogue(tmp_path, a_catalogue(price=6.0))
     assert other != one
     assert load_catalogue(store_path(tmp_path, other)).state.profile["price"].tolist() == [6.0]
+
+
+def test_a_server_of_another_user_may_read_what_is_stored(tmp_path):
+    before = os.umask(0o022)
+    try:
+        tags = [stock(tmp_path, "1"), "influencer-roi-model:1"]
+    finally:
+        os.umask(before)
+    for tag in tags:
+        path = store_path(tmp_path, tag)
+        assert [oct(one.stat().st_mode & 0o005) for one in (path, path.parent, path.parent.parent)] == ["0o5"] * 3
+        assert all(one.stat().st_mode & 0o004 for one in path.iterdir())
 
 
 def test_a_version_that_is_there_whole_is_left_as_it_is(tmp_path):

@@ -261,7 +261,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(trained):
-    with tracking._mlflow(trained[1]) as mlflow:
+    with tracking.connected(trained[1]) as mlflow:
         client = mlflow.MlflowClient()
         experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
         return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
