@@ -6,7 +6,6 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from features.build_market import build_market
-from features.declare import Context
 from features.money import in_base_currency
 from features.reading import typed
 from features.settings import Settings
@@ -224,7 +223,7 @@ def test_order_of_placements_changes_no_feature(frames, data):
     row_of = {name: row for row, name in enumerate(data[0].market.placements.ids)}
     order = [row_of[name] for name in mixed.market.placements.ids]
     np.testing.assert_array_equal(mixed.x, data[0].x[order])
-    assert isinstance(mixed.context, Context)
+    np.testing.assert_array_equal(mixed.seen.credibility, data[0].seen.credibility[order])
 
 
 # --- what can be judged

@@ -74,7 +74,7 @@ def test_labels_are_unknown_where_nothing_was_delivered(data):
     # as if somebody had counted views of a post that was never delivered
     counted = {**market.placements.outcomes, "impressions": np.nan_to_num(market.placements.outcomes["impressions"])}
     p = replace(market.placements, outcomes=counted)
-    labels = labels_of(replace(market, placements=p), data[0].context)
+    labels = labels_of(replace(market, placements=p), data[0].seen.price, data[0].seen.price_source)
     lost = p.delivered == 0
     assert lost.sum() > 10
     assert np.isnan(labels.columns["impressions"][lost]).all()
