@@ -1,6 +1,7 @@
 """The command line, `influencer-roi`: every command of the data contract that works."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -360,7 +361,11 @@ def _record_champion(home: Path) -> None:
 
 
 def main() -> None:
-    """Entry point: errors that a person can act on are printed without a traceback, exit code 1."""
+    """Entry point: errors that a person can act on are printed without a traceback, exit code 1.
+
+    A request to end (SIGTERM) unwinds as Ctrl-C does, so that what is half written is taken away.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except DataError as error:
