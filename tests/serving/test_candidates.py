@@ -13,6 +13,7 @@ from serving import candidates as module
 from serving.candidates import Candidates, Scores, candidates, possible_rois
 from serving.filters import NothingFits
 from serving.interval import LEVELS, NORMAL_SCORES, Interval
+from serving.promise import Promise
 from serving.ranking import rank
 from serving.release import Release
 
@@ -192,6 +193,25 @@ def some_candidates(order=(), **changes):
 )
 def test_the_best_come_first_the_first_row_among_equals_and_unknown_last(order, top, expected):
     assert some_candidates(order).best(top).tolist() == expected
+
+
+# --- promises
+
+
+def test_high_returns_are_promised_less_and_stay_in_their_order(world):
+    plain = candidates(world.release, asked())
+    returns = plain.scores.roi + 1
+    bound = float(np.median(returns))
+    shy = Release(replace(world.model, promise=Promise(bound, 0.3)), world.catalogue)
+    found = candidates(shy, asked())
+    np.testing.assert_allclose(found.scores.roi + 1, returns * np.minimum(bound / returns, 1.0) ** 0.3, rtol=1e-9)
+    np.testing.assert_array_equal(found.best(len(returns)), plain.best(len(returns)))
+    # value, ROI and what is possible are of one promise
+    floored = np.maximum(found.scores.cost, world.model.basis.cost_floor)
+    np.testing.assert_allclose(found.scores.value, (found.scores.roi + 1) * floored, rtol=1e-9)
+    first = found.best(5)
+    drawn = [possible_rois(shy.model, "conversion", one, first).mean() for one in (found, plain)]
+    assert drawn[0] < drawn[1]
 
 
 # --- possible ROIs

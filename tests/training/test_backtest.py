@@ -11,9 +11,11 @@ from features.reading import typed
 from features.settings import Settings
 from features.tables import build
 from features.value import GOALS
+from serving.promise import Promise
 from training.backtest import MIN_JUDGED, MODEL, backtest, outcome, predict, slice_members
 from training.baselines import RIDGE, RULES
 from training.dataset import build_dataset
+from training.pipeline import fit_served
 from training.report import backtest_frame, card_metrics, flat_metrics, slice_frame, worst_misses
 from training.sample import make_market
 from training.split import labelled, newest_fact, time_split
@@ -69,6 +71,19 @@ def test_the_model_beats_every_rule(result):
 
 def test_coverage_is_near_four_fifths(result):
     assert 0.7 < result.coverage < 0.9
+
+
+def test_what_is_served_promises_and_is_sure_as_later_placements_say(data, result, monkeypatch):
+    shy = Promise(1.0, 0.4)
+    monkeypatch.setattr("training.backtest.fit_promise", lambda *_: shy)
+    dataset_, as_of = data
+    judged = backtest(dataset_, result.split, OPTIONS)
+    assert judged.promise == shy
+    # the metrics are of what is expected; the intervals of what is promised, from which outcomes fall less short
+    assert judged.metrics == result.metrics
+    assert judged.intervals["any"].ratios.mean() > 1.05 * result.intervals["any"].ratios.mean()
+    served = fit_served(dataset_, labelled(dataset_.market.placements, as_of), judged, OPTIONS)
+    assert (served.promise, served.intervals) == (shy, judged.intervals)
 
 
 def test_judged_are_test_rows_with_a_known_outcome(data, result):
