@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 
 PAID, ESTIMATED = float(PRICE_SOURCES.index("paid")), float(PRICE_SOURCES.index("estimated"))
 
-# what definitions of scope `pair` may read of a creator; the catalogue keeps just this
+# what definitions that read the brief may read of a creator; the catalogue keeps just this
 PAIR_PROFILE = (
     "follower_count", "median_views", "avg_likes", "avg_comments", "avg_shares", "avg_saves", "price", "price_source",
     "audience_credibility",
@@ -79,7 +79,7 @@ def placement_context(market: Market, rows: Ints) -> Context:
     before = candidate_context(market, p.creator[rows], p.campaign[rows], p.agreed[rows], p.deliverable[rows])
     fee = p.fee[rows]
     agreed = (fee >= 0) & (market.commission_rate is None)
-    return replace(before, profile={**before.profile, "price": np.where(agreed, fee, before.profile["price"])})
+    return before.at_price(np.where(agreed, fee, before.profile["price"]))
 
 
 def candidate_context(market: Market, creator: Ints, campaign: Ints, day: Ints, deliverable: Ints) -> Context:
@@ -124,6 +124,18 @@ class CreatorState:
 
     def __len__(self) -> int:
         return len(self.static)
+
+    def span(self, low: int, high: int) -> "CreatorState":
+        """The creators from `low` to `high`, without copies."""
+        return replace(
+            self,
+            profile={name: column[low:high] for name, column in self.profile.items()},
+            codes={name: column[low:high] for name, column in self.codes.items()},
+            lists={name: lists.span(low, high) for name, lists in self.lists.items()},
+            static=self.static[low:high],
+            deliverable_prices=self.deliverable_prices[low:high],
+            deliverable_sources=self.deliverable_sources[low:high],
+        )
 
     def part(self, rows: Ints) -> "CreatorState":
         """Some of the creators, in the order asked for."""

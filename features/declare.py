@@ -5,7 +5,7 @@ online, one row a creator as of the catalogue's day with a single brief. Both ca
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -50,6 +50,24 @@ class Context:
     records: Mapping[str, Totals]
     briefs: BriefColumns
     which: Ints
+    _dots: dict[tuple[str, str], Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def dot(self, lists: str, table: str) -> Floats:
+        """Sum of entry weight x what each row's brief gives to its code, NaN for a row without entries; shape (n,).
+
+        Args:
+            lists: one of `lists`.
+            table: name of the weights among BriefColumns.
+        """
+        if (lists, table) not in self._dots:
+            self._dots[lists, table] = self.lists[lists].dot(getattr(self.briefs, table), self.which)
+        return self._dots[lists, table]
+
+    def at_price(self, price: Floats) -> "Context":
+        """The same rows at another price, shape (n,)."""
+        other = replace(self, profile={**self.profile, "price": price})
+        other._dots.update(self._dots)
+        return other
 
     def number(self, name: str) -> Floats:
         """A number of each row's brief, shape (n,) or (1,)."""
@@ -68,7 +86,7 @@ class Context:
 
 Definition = Callable[[Context], Floats]
 Show = Literal["plain", "percent", "exp", "exp_percent", "expm1", "yes_no"]
-Scope = Literal["creator", "pair"]
+Scope = Literal["creator", "brief", "kind", "pair"]
 Sign = Literal[-1, 0, 1]
 
 
@@ -79,11 +97,14 @@ class Feature:
     Attributes:
         name: column name.
         family: the factor it counts towards in reasons.
-        scope: `creator` if it depends on the creator alone (computed once a catalogue), `pair` if on the brief too.
+        scope: what it depends on: `creator` alone (computed once a catalogue), `brief` alone (one value a request),
+            `kind`: the brief and the creator's codes (one value for all who share them), `pair`: brief and creator.
         define: its definition; returns shape (n,) or (1,), float64, NaN where unknown.
         sign: +1 / -1 where more is known to be better / worse for value, else 0.
         phrase: how a marketer would call it.
         show: how its number is shown to people (`exp`: the feature is a log).
+        beside_price: of a feature that is the log of the price plus something the price has no part in: what that
+            depends on (see `scope`); else None.
     """
 
     name: str
@@ -93,6 +114,7 @@ class Feature:
     phrase: str
     show: Show = "plain"
     sign: Sign = 0
+    beside_price: Scope | None = None
 
 
 def log_positive(x: Floats) -> Floats:

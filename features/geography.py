@@ -30,7 +30,7 @@ def target_share(c: Context) -> Floats:
 
     1 where the brief names no target.
     """
-    share = c.lists["country"].dot(c.briefs.targets, c.which)
+    share = c.dot("country", "targets")
     return np.where(c.number("target_count") > 0, share, 1.0)
 
 
@@ -51,7 +51,7 @@ def _speaks(c: Context) -> Floats:
 
 
 def _audience_speaks(c: Context) -> Floats:
-    share = c.lists["language"].dot(c.briefs.languages, c.which)
+    share = c.dot("language", "languages")
     return np.where(c.number("language_count") > 0, share, np.nan)
 
 
@@ -79,9 +79,9 @@ def _feature(
 
 FEATURES = (
     _feature("target_share", "pair", target_share, "audience in the target countries", sign=1),
-    _feature("home_in_target", "pair", home_in_target, "home country is a target"),
+    _feature("home_in_target", "kind", home_in_target, "home country is a target"),
     _feature("log_target_views", "pair", _target_views, "views in the target countries", "exp"),
-    _feature("speaks_language", "pair", _speaks, "speaks the brief's language", "yes_no"),
+    _feature("speaks_language", "kind", _speaks, "speaks the brief's language", "yes_no"),
     _feature("audience_speaks_language", "pair", _audience_speaks, "audience that speaks the language"),
     _feature("home_share", "creator", _home_share, "audience in the home country"),
     _feature("audience_concentration", "creator", _concentration, "concentration of the audience"),

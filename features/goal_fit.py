@@ -26,7 +26,7 @@ def _on_platform(c: Context) -> Floats:
     return np.where(c.number("platform_count") > 0, weight, np.nan)
 
 
-def _feature(name: str, define: Definition, phrase: str, show: Show = "plain", scope: Scope = "pair") -> Feature:
+def _feature(name: str, define: Definition, phrase: str, show: Show = "plain", scope: Scope = "brief") -> Feature:
     return Feature(name, Family.GOAL_FIT, scope, define, phrase, show)
 
 
@@ -37,10 +37,10 @@ FEATURES = (
     ),
     _feature("tier_for_goal",
              lambda c: shrunk_log_ratio(c.records["goal_tier"], c.records["goal"], "value", "cost"),
-             "past return of this tier for the goal", "exp_percent"),
+             "past return of this tier for the goal", "exp_percent", "kind"),
     _feature("platform_for_goal",
              lambda c: shrunk_log_ratio(c.records["goal_platform"], c.records["goal"], "value", "cost"),
-             "past return of this platform for the goal", "exp_percent"),
+             "past return of this platform for the goal", "exp_percent", "kind"),
     _feature("goal_engagement_rate",
              lambda c: shrunk_log_ratio(c.records["goal"], c.records["market"], "engagements", "engaged_views"),
              "past engagement for the goal", "exp_percent"),
@@ -53,7 +53,7 @@ FEATURES = (
     _feature("platform_conversion_rate",
              lambda c: shrunk_log_ratio(c.records["platform"], c.records["market"], "conversions", "sold_views"),
              "past conversion on the platform", "exp_percent", "creator"),
-    _feature("platform_in_brief", _on_platform, "platform is in the brief", "yes_no"),
+    _feature("platform_in_brief", _on_platform, "platform is in the brief", "yes_no", "kind"),
     _feature("is_new_product", lambda c: c.number("is_new_product"), "new product", "yes_no"),
     _feature("log_product_price", lambda c: log_positive(c.number("product_price")), "product price", "exp"),
     _feature("log_budget", lambda c: log_positive(c.number("budget")), "budget", "exp"),

@@ -7,6 +7,7 @@ True
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,23 @@ def matrix(context: Context, rows: int, features: Sequence[Feature] = FEATURES) 
     out = np.empty((rows, len(features)), dtype=np.float32)
     for position, feature in enumerate(features):
         out[:, position] = feature.define(context)
+    return out
+
+
+def define_features(
+    context: Context, rows: int, positions: Sequence[int], dtype: type[np.floating[Any]] = np.float32
+) -> NDArray[Any]:
+    """Some of FEATURES, one after the other, shape (len(positions), rows).
+
+    Args:
+        context: what they may look at.
+        rows: how many rows it has.
+        positions: in FEATURES.
+        dtype: float64 gives them as defined, before they are rounded to what models read.
+    """
+    out = np.empty((len(positions), rows), dtype=dtype)
+    for place, position in enumerate(positions):
+        out[place] = FEATURES[position].define(context)
     return out
 
 

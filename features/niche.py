@@ -7,7 +7,7 @@ from features.declare import Context, Family, Feature, Floats, ratio
 
 def _shared(c: Context) -> Floats:
     """Number of the brief's niches the creator has; NaN where either names none."""
-    shared = c.lists["niches"].dot(c.briefs.niches, c.which)
+    shared = c.dot("niches", "niches")
     return np.where(c.number("niche_count") > 0, shared, np.nan)
 
 
@@ -17,7 +17,7 @@ def _jaccard(c: Context) -> Floats:
 
 
 def _interest(c: Context) -> Floats:
-    interest = c.lists["interest"].dot(c.briefs.niches, c.which)
+    interest = c.dot("interest", "niches")
     return np.where(c.number("niche_count") > 0, interest, np.nan)
 
 

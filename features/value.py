@@ -85,7 +85,7 @@ def placement_value(
     """Value of each placement in base currency; NaN where an outcome that the goal needs is not known.
 
     Args:
-        goal: code into GOALS.
+        goal: code into GOALS; a single one is that of all placements.
         impressions: count of views.
         engagements: count of likes, comments, shares and saves.
         net_revenue: revenue - refunds, base currency.
@@ -103,11 +103,23 @@ def placement_value(
     engagement_price = np.nan if basis.engagement_price is None else basis.engagement_price
     known_credibility = np.where(np.isnan(credibility), basis.unknown_credibility, credibility)
     known_margin = np.where(np.isnan(margin), basis.unknown_margin, margin)
-    awareness = impressions * target_share * known_credibility * cpm / 1000.0
-    conversion = net_revenue * known_margin
-    launch = basis.launch_awareness * awareness + basis.launch_conversion * conversion
-    choices = [awareness, engagements * engagement_price, conversion, launch, conversion]
-    return np.choose(goal, np.broadcast_arrays(*choices))
+
+    def awareness() -> Floats:
+        return impressions * target_share * known_credibility * cpm / 1000.0
+
+    def engagement() -> Floats:
+        return engagements * engagement_price
+
+    def conversion() -> Floats:
+        return net_revenue * known_margin
+
+    def launch() -> Floats:
+        return basis.launch_awareness * awareness() + basis.launch_conversion * conversion()
+
+    formulas = (awareness, engagement, conversion, launch, conversion)
+    if len(goal) == 1:
+        return formulas[int(goal[0])]()
+    return np.choose(goal, np.broadcast_arrays(*(formula() for formula in formulas)))
 
 
 def roi(value: Floats, cost: Floats, cost_floor: float) -> Floats:

@@ -1,24 +1,23 @@
-"""The creators who may be picked for one brief, and what the model says of each: the part that is costly at scale."""
+"""What the model says, exactly, of the creators who may be picked for one brief."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from features.brief import Brief
 from features.brief_columns import BriefColumns, encode_briefs
-from features.context import brief_context
-from features.declare import Family
+from features.context import CreatorState, brief_context
+from features.declare import Context, Family
 from features.errors import DataError
 from features.geography import target_share, value_share
 from features.matrix import brief_matrix, fill
 from features.profile import PRICE_SOURCES
 from features.value import GOALS, placement_value, roi
-from serving.catalogue import Catalogue
-from serving.filters import Candidate, apply_filters
+from serving.filters import Removed, fee_filters, profile_filters
 from serving.interval import roi_draws
 from serving.model import Model
 from serving.release import Release
@@ -29,6 +28,7 @@ Ints = NDArray[np.int64]
 ESTIMATED = float(PRICE_SOURCES.index("estimated"))
 GOAL_CODES = {goal: code for code, goal in enumerate(GOALS)}
 QUANTITIES = ("impressions", "engagements", "conversions")
+ROWS_AT_ONCE = 65_536  # creators whose features are held at a time
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The n creators of the catalogue that pass a brief's filters.
+    """n creators of the catalogue, as a brief sees them.
 
     Attributes:
         rows: their rows in the catalogue, ascending.
@@ -73,50 +73,132 @@ class Candidates:
         """Positions of the picks, best first, the first row first among equals; NaN last."""
         return np.argsort(-np.nan_to_num(self.order, nan=-np.inf), kind="stable")[:top]
 
+    def part(self, positions: Ints) -> "Candidates":
+        """Some of them, in the order asked for."""
+        scores = self.scores
+        arrays = ("rows", "x", "fee", "fee_spread", "source", "share", "credibility", "order")
+        return replace(
+            self,
+            **{name: getattr(self, name)[positions] for name in arrays},
+            scores=Scores(
+                {name: values[positions] for name, values in scores.expected.items()},
+                scores.value[positions], scores.cost[positions], scores.roi[positions],
+            ),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A brief, encoded for the release that answers it."""
+
+    release: Release
+    brief: Brief
+    briefs: BriefColumns
+    deliverable: int
+
+    def context(self, state: CreatorState) -> Context:
+        """What features may look at, a row a creator."""
+        catalogue = self.release.catalogue
+        return brief_context(state, self.briefs, self.deliverable, catalogue.words, len(catalogue.tier_names))
+
+
+def ask(release: Release, brief: Brief) -> Asked:
+    """Encode a brief.
+
+    Raises:
+        DataError: it asks for something this data cannot answer (`field` names it).
+    """
+    _check(release, brief)
+    words = release.catalogue.words
+    briefs = encode_briefs([_with_start(brief, release)], words, release.catalogue.cpm_factors)
+    return Asked(release, brief, briefs, words.deliverable.code_in_any_case(brief.deliverable))
+
 
 def candidates(release: Release, brief: Brief) -> Candidates:
-    """Score the creators that pass a brief's filters.
+    """Everybody who passes a brief's filters, scored exactly: the plain path, which `serving.shortlist` is held to.
 
     Raises:
         DataError: the brief asks for something this data cannot answer (`field` names it).
         NothingFits: the filters leave nobody.
     """
-    model = release.model
-    _check(release, brief)
-    named = _named(release.catalogue, brief)
-    catalogue = release.catalogue if named is None else release.catalogue.part(named)
-    briefs = encode_briefs([_with_start(brief, release)], catalogue.words, catalogue.cpm_factors)
-    deliverable = catalogue.words.deliverable.code_in_any_case(brief.deliverable)
-    context = brief_context(catalogue.state, briefs, deliverable, catalogue.words, len(catalogue.tier_names))
-    x = brief_matrix(catalogue.state, context)
-    fee, fee_spread, source = _fees(catalogue, model, x, deliverable)
+    asked = ask(release, brief)
+    rows, removed = eligible(asked)
+    found = scored(asked, rows)
+    keep = removed.take(np.ones(len(rows), dtype=bool), fee_filters(brief, found.fee, found.source != ESTIMATED))
+    if not keep.any():
+        removed.refuse_nobody()
+    return replace(found.part(np.flatnonzero(keep)), removed=removed.counts)
+
+
+def eligible(asked: Asked) -> tuple[Ints, Removed]:
+    """Rows of the creators whom the brief's filters leave, whatever their fee, ascending; and whom they remove.
+
+    Raises:
+        NothingFits: nobody is left.
+    """
+    catalogue, brief = asked.release.catalogue, asked.brief
+    considered = len(catalogue.state)
+    # nobody but those named, if any is there, need be looked at
+    named = catalogue.rows_of(brief.filters.creator_ids or ())
+    seen = catalogue.part(named) if len(named) else catalogue
+    removed = Removed(considered, considered - len(seen.state))
+    filters = profile_filters(
+        seen, brief, lambda: np.broadcast_to(target_share(asked.context(seen.state)), len(seen.state))
+    )
+    if len(named):
+        del filters["creator_ids"]
+    rows = np.flatnonzero(removed.take(np.ones(len(seen.state), dtype=bool), filters))
+    if not len(rows):
+        removed.refuse_nobody()
+    return (named[rows] if len(named) else rows), removed
+
+
+def scored(asked: Asked, rows: Ints) -> Candidates:
+    """What the model says of some rows of the catalogue, whoever else is asked about.
+
+    Args:
+        asked: the brief.
+        rows: of the catalogue, shape (n,).
+    """
+    parts = [_scored(asked, rows[low : low + ROWS_AT_ONCE]) for low in range(0, max(len(rows), 1), ROWS_AT_ONCE)]
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _scored(asked: Asked, rows: Ints) -> Candidates:
+    model, catalogue = asked.release.model, asked.release.catalogue
+    state = catalogue.state.part(rows)
+    context = asked.context(state)
+    x = brief_matrix(state, context)
+    peers = model.peer_fee(x) if model.needs_peers(state.profile["price"]) else None
+    sales = None if model.commission_rate is None else model.expected(x).get("net_revenue", np.full(len(x), np.nan))
+    fee, fee_spread, source = fees(model, state, peers, sales, asked.deliverable)
     if model.commission_rate is None:
         # what a fee buys is judged at the fee of the answer, estimated ones included
-        fill(x, replace(context, profile={**context.profile, "price": fee}), Family.COST)
-    asked = Candidate(fee, source != ESTIMATED, np.broadcast_to(target_share(context), (len(x),)))
-    keep, removed = apply_filters(catalogue, brief, asked)
-    rows = np.flatnonzero(keep)
+        fill(x, context.at_price(fee), Family.COST)
     share = value_share(
-        context.lists["country"].rows(rows), catalogue.state.codes["country"][rows], briefs, context.which,
-        catalogue.prior,
+        context.lists["country"], state.codes["country"], asked.briefs, context.which, catalogue.prior
     )  # fmt: skip
-    credibility = catalogue.state.profile["audience_credibility"][rows]
-    scores = score(model, x[rows], fee[rows], briefs, share, credibility)
-    considered = len(release.catalogue.state)
-    if named is not None and considered > len(x):
-        removed = {"creator_ids": considered - len(x), **removed}
+    credibility = np.asarray(state.profile["audience_credibility"])
+    scores = score(model, x, fee, asked.briefs, share, credibility)
     return Candidates(
-        rows=rows if named is None else named[rows],
-        x=x[rows],
-        fee=fee[rows],
-        fee_spread=fee_spread[rows],
-        source=source[rows],
-        share=share,
-        credibility=credibility,
-        scores=scores,
-        order=_order(scores, brief),
-        considered=considered,
-        removed=removed,
+        rows=rows, x=x, fee=fee, fee_spread=fee_spread, source=source, share=share, credibility=credibility,
+        scores=scores, order=order_of(scores, asked.brief.rank_by), considered=len(catalogue.state), removed={},
+    )  # fmt: skip
+
+
+def _joined(parts: Sequence[Candidates]) -> Candidates:
+    def joined(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    first, scores = parts[0], [part.scores for part in parts]
+    arrays = ("rows", "x", "fee", "fee_spread", "source", "share", "credibility", "order")
+    return replace(
+        first,
+        **{name: joined(name) for name in arrays},
+        scores=Scores(
+            {name: np.concatenate([s.expected[name] for s in scores]) for name in first.scores.expected},
+            *(np.concatenate([getattr(s, name) for s in scores]) for name in ("value", "cost", "roi")),
+        ),
     )
 
 
@@ -135,8 +217,19 @@ def score(
         credibility: audience credibility, NaN where unknown, shape (n,).
     """
     which = np.zeros(len(x), dtype=np.int64) if which is None else which
-    expected = model.expected(x)
-    unknown = np.full(len(x), np.nan)
+    return valued(model, model.expected(x), fee, briefs, share, credibility, which)
+
+
+def valued(
+    model: Model, expected: Mapping[str, Floats], fee: Floats, briefs: BriefColumns, share: Floats,
+    credibility: Floats, which: NDArray[np.int64],
+) -> Scores:  # fmt: skip
+    """Value, cost and ROI of expected quantities; see `score`.
+
+    Args:
+        expected: from `Model.quantities`, shape (n,) each.
+    """
+    unknown = np.full(len(fee), np.nan)
     goal = briefs.goal[which]
     margin = briefs.numbers["product_margin"][which]
     value = placement_value(
@@ -160,15 +253,6 @@ def possible_rois(model: Model, goal: str, found: Candidates, picks: Ints) -> Fl
     interval = model.intervals.get(goal, model.intervals["any"])
     value, cost = found.scores.value[picks], found.scores.cost[picks]
     return roi_draws(interval.draws(value), cost, found.fee_spread[picks], model.basis.cost_floor)
-
-
-def _named(catalogue: Catalogue, brief: Brief) -> Ints | None:
-    """Rows of the creators that the brief names, None where it names none: nobody else need be scored."""
-    if not brief.filters.creator_ids:
-        return None
-    ids = pl.Series(list(brief.filters.creator_ids), dtype=pl.String)
-    rows = np.flatnonzero(catalogue.display["creator_id"].is_in(ids.implode()).to_numpy())
-    return rows if len(rows) else None
 
 
 def _check(release: Release, brief: Brief) -> None:
@@ -218,19 +302,28 @@ def expected_fee(model: Model, price: Floats, source: Floats, x: Matrix) -> tupl
         x: features, shape (n, f).
     """
     if model.commission_rate is None:
-        return model.expected_fee(price, source, x)
+        return model.expected_fee(price, source, model.peer_fee(x) if model.needs_peers(price) else None)
     sales = model.expected(x).get("net_revenue", np.full(len(x), np.nan))
     return model.commission_rate * sales, np.zeros(len(x))
 
 
-def _fees(catalogue: Catalogue, model: Model, x: Matrix, deliverable: int) -> tuple[Floats, Floats, Floats]:
-    """Fee of each creator, the spread of its log and where it is from: priced for the deliverable, known, estimated."""
-    state = catalogue.state
+def fees(
+    model: Model, state: CreatorState, peers: Floats | None, sales: Floats | None, deliverable: int
+) -> tuple[Floats, Floats, Floats]:
+    """Fee of each creator, the spread of its log and where it is from: priced for the deliverable, known, estimated.
+
+    Args:
+        model: the funnel.
+        state: n creators.
+        peers: fee of alike creators, None where it is not needed.
+        sales: expected net revenue, where fees are a commission of it.
+        deliverable: code, -1 for none named.
+    """
     price = np.asarray(state.profile["price"])
+    if model.commission_rate is not None and sales is not None:
+        return model.commission_rate * sales, np.zeros(len(price)), np.full(len(price), ESTIMATED)
     source = np.where(np.isnan(price), ESTIMATED, np.nan_to_num(state.profile["price_source"]))
-    fee, spread = expected_fee(model, price, source, x)
-    if model.commission_rate is not None:
-        return fee, spread, np.full(len(x), ESTIMATED)
+    fee, spread = model.expected_fee(price, source, peers)
     if 0 <= deliverable < state.deliverable_prices.shape[1]:
         # a price list says what this very deliverable costs
         listed = state.deliverable_prices[:, deliverable]
@@ -240,11 +333,12 @@ def _fees(catalogue: Catalogue, model: Model, x: Matrix, deliverable: int) -> tu
     return fee, spread, source
 
 
-def _order(scores: Scores, brief: Brief) -> Floats:
-    if brief.rank_by == "roi":
+def order_of(scores: Scores, rank_by: str) -> Floats:
+    """What `rank_by` asks to be highest, shape (n,)."""
+    if rank_by == "roi":
         return scores.roi
-    if brief.rank_by == "profit":
+    if rank_by == "profit":
         return scores.value - scores.cost
-    if brief.rank_by == "value":
+    if rank_by == "value":
         return scores.value
-    return scores.expected[brief.rank_by]
+    return scores.expected[rank_by]

@@ -4,10 +4,10 @@ A folder of `.npy` arrays (mapped, so that workers share their pages), `display.
 `catalogue.json` (day, vocabularies, country prior, feature hash).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from features.market import Market
 from features.matrix import creator_state, schema_hash
 from features.settings import Settings
 from features.tiers import local_tiers, tier_names
+from serving.artefact import check_files, checksum, read_json, write_json
 
-FORMAT = 2
+FORMAT = 3
 EPOCH = date(1970, 1, 1)
 DISPLAY = ("creator_id", "person_id", "username", "platform")
 
@@ -41,6 +42,7 @@ class Catalogue:
         prior: what to expect of unknown audiences.
         cpm_factors: cpm of a country / the general one.
         sample_briefs: briefs like recent campaigns, for warming up.
+        digest: of the artefact it was loaded from; empty where it was not.
     """
 
     state: CreatorState
@@ -51,11 +53,24 @@ class Catalogue:
     tier_names: tuple[str, ...]
     currency: str
     sample_briefs: tuple[dict[str, Any], ...]
+    digest: str = ""
 
     @property
     def data_as_of(self) -> str:
         """The decision day, ISO 8601; everything in the catalogue was known before it."""
         return (EPOCH + timedelta(days=self.state.day)).isoformat()
+
+    def rows_of(self, creator_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Rows of some creators, ascending; those who are not there are left out."""
+        ids, wanted = self.display["creator_id"], pl.Series(sorted(set(creator_ids)), dtype=pl.String)
+        if not self._in_order:
+            return np.flatnonzero(ids.is_in(wanted.implode()).to_numpy())
+        at = np.minimum(ids.search_sorted(wanted).to_numpy(), len(ids) - 1).astype(np.int64)
+        return np.asarray(at[(ids.gather(at) == wanted).to_numpy()])
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return self.display["creator_id"].is_sorted()
 
     def part(self, rows: NDArray[np.int64]) -> "Catalogue":
         """Some of the creators, in the order asked for."""
@@ -140,8 +155,9 @@ def save_catalogue(catalogue: Catalogue, folder: Path) -> None:
         "codes": list(state.codes),
         "lists": list(state.lists),
         "totals": list(state.totals),
+        "checksums": {path.name: checksum(path) for path in sorted(folder.iterdir())},
     }
-    (folder / "catalogue.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    write_json(folder, "catalogue.json", data)
 
 
 def load_catalogue(folder: Path) -> Catalogue:
@@ -151,7 +167,7 @@ def load_catalogue(folder: Path) -> Catalogue:
         DataError: it is cut short, of another format or of another feature list.
     """
     try:
-        data = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))
+        data, found = read_json(folder, "catalogue.json")
         if data["format"] != FORMAT:
             raise DataError(
                 f"catalogue in {folder.name} has format {data['format']}, not {FORMAT}: "
@@ -162,9 +178,10 @@ def load_catalogue(folder: Path) -> Catalogue:
                 f"catalogue in {folder.name} was built for feature schema {data['feature_schema']}, this code computes "
                 f"{schema_hash()}: run `influencer-roi catalogue DIR`, or train again"
             )
+        check_files(folder, data["checksums"])
 
         def array(name: str) -> Any:
-            return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
 
         state = CreatorState(
             day=data["day"],
@@ -194,6 +211,7 @@ def load_catalogue(folder: Path) -> Catalogue:
             tier_names=tuple(data["tier_names"]),
             currency=data["currency"],
             sample_briefs=tuple(data["sample_briefs"]),
+            digest=found,
         )
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise DataError(

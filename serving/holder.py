@@ -13,6 +13,8 @@ from typing import Any
 
 from features.errors import DataError
 from serving.answers import RankAnswer
+from serving.compute import OneThread
+from serving.metrics import metrics
 
 POLL_SECONDS = 2.0
 # The same release.json that failed is tried again after this long: its cause may have been passing (memory, a disk).
@@ -63,6 +65,8 @@ class ReleaseHolder:
         self._engine = engine
         self._tried: object = self  # equal to no stamp, so that the first refresh always loads
         self._retry_at = float("inf")
+        # one and the same: each thread that loads a release would keep memory of its own for the next one
+        self._thread = OneThread("release")
 
     def refresh(self) -> None:
         """Load the release the home names if it is not the one held; on any failure keep what is held.
@@ -81,13 +85,22 @@ class ReleaseHolder:
             self._keep_old(error)
         else:
             self.held = Held(release=release)
+            metrics().swapped(release.model_version, release.data_as_of)
             log.info("serving model %s, data as of %s", release.model_version, release.data_as_of)
 
     async def watch(self) -> None:
-        """Poll for ever; loading happens in a thread, so that requests go on being answered."""
+        """Refresh now and then for ever, in a thread, so that requests go on being answered."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await asyncio.to_thread(self.refresh)
+            await self.refresh_beside()
+
+    async def refresh_beside(self) -> None:
+        """`refresh` in a thread of its own."""
+        await self._thread.run(self.refresh)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.close()
 
     def _warm(self, release: Any) -> None:
         """Answer the sample briefs once: the first real request must not pay for lazy loading, or find it broken."""
@@ -100,6 +113,8 @@ class ReleaseHolder:
     def _keep_old(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         old, said = self.held.release, self.held.problem
+        if old is not None or not isinstance(error, self._engine.no_release):  # before the first one nothing failed
+            metrics().swap_failed()
         if isinstance(error, DataError | self._engine.no_release):
             reason, trace = str(error), None
         else:

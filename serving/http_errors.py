@@ -3,7 +3,8 @@
 BentoML 1.4 has six shapes of its own: `{"error", "detail"}` for validation (400), a list for other 4xx
 (BentoML#4232), `{"error"}` for 5xx and time-outs, and Starlette's plain text for 404, 405 and probes. `ErrorEnvelope`
 rewrites them on their way out, and on the way in refuses what must not reach the framework at all: bodies that are
-too large, are not JSON or fail their check, and more requests than can be answered in time.
+too large, are not JSON or fail their check, and more requests than can be answered in time. A client that hangs up
+has its request cancelled.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
 from features.errors import DataError
+from serving.metrics import metrics
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -32,12 +34,14 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 MAX_BODY_BYTES = 1 << 20
 _REDIRECTS = (301, 302, 307, 308)
 TIMEOUT_SECONDS = 30.0
-# One thread computes per worker, and 10,000 creators take about 0.1 s: this many are answered within the time limit.
+# In each worker, where one thread computes: at 0.1 s a brief, about 10,000 creators, all are answered in time.
 MAX_IN_FLIGHT = 128
 RETRY_AFTER_SECONDS = 2
 
 log = logging.getLogger("bentoml.influencer_roi")
 
+# nginx's status for a client that hung up: nobody reads it but the access log and the metrics
+_GONE = 499
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CODES = {
     400: "bad_request",
@@ -47,6 +51,7 @@ _CODES = {
     413: "body_too_large",
     422: "nothing_fits",
     429: "too_many_requests",
+    _GONE: "client_gone",
     500: "internal_error",
     503: "not_ready",
     504: "timeout",
@@ -71,8 +76,7 @@ def error_response(status: int, message: str, *, field: str | None = None) -> JS
     b'{"error":{"code":"not_found","message":"no such path","field":null,"request_id":"-"}}'
     """
     message = _INTERNAL.format(id=REQUEST_ID.get()) if status == 500 else message
-    code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
-    error = {"code": code, "message": message, "field": field, "request_id": REQUEST_ID.get()}
+    error = {"code": _code(status), "message": message, "field": field, "request_id": REQUEST_ID.get()}
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 429 else None
     return JSONResponse({"error": error}, status_code=status, headers=headers)
 
@@ -86,7 +90,7 @@ class ErrorEnvelope:
         guide: what a 404 names as the paths there are.
         max_body: bytes.
         timeout: seconds from the first byte to the answer.
-        max_in_flight: requests to `checks` answered at a time.
+        max_in_flight: requests to `checks` that are queued or being answered at a time.
     """
 
     def __init__(
@@ -116,6 +120,13 @@ class ErrorEnvelope:
         asked = headers.get("x-request-id", "")
         REQUEST_ID.set(asked if _SANE_ID.fullmatch(asked) else uuid.uuid4().hex)
         reply = _Reply(scope, receive, send, self._guide)
+        try:
+            await self._handle(scope, headers, receive, reply)
+        finally:
+            if scope["path"] in self._checks:
+                metrics().request("answered" if reply.status == 200 else _code(reply.status))
+
+    async def _handle(self, scope: Scope, headers: Headers, receive: Receive, reply: "_Reply") -> None:
         deadline = asyncio.get_running_loop().time() + self._timeout
         try:
             async with asyncio.timeout_at(deadline):
@@ -125,15 +136,15 @@ class ErrorEnvelope:
         except TimeoutError:
             await reply.error(504, f"the request was not received whole within {self._timeout:g} seconds")
         except _GoneError:
-            return
+            await reply.error(_GONE, "the client hung up while sending")
         else:
-            await self._answer(scope, _replayed(body, receive), reply, deadline)
+            await self._answer(scope, body, receive, reply, deadline)
 
     async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
         """The body, never holding more than `max_body` bytes of it, checked where its path has a check."""
         check = self._checks.get(scope["path"]) if scope["method"] == "POST" else None
-        if check and self._in_flight >= self._max_in_flight:
-            raise RefusedError(429, f"{self._in_flight} requests are being answered already; retry later")
+        if check:
+            self._require_room()
         too_large = RefusedError(
             413, f"the body is over {self._max_body:,} bytes; send less, for example fewer creator_ids"
         )
@@ -156,18 +167,28 @@ class ErrorEnvelope:
                 check(bytes(body))
             except DataError as error:
                 raise RefusedError(400, str(error), field=error.field) from None
+            self._require_room()  # others may have been read whole meanwhile
         return bytes(body)
 
-    async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply", deadline: float) -> None:
-        counted = scope["path"] in self._checks
-        task = asyncio.ensure_future(self._app(scope, receive, reply.send))
-        if counted:
-            # Until it really ends: a thread that is computing goes on after its request timed out.
-            self._in_flight += 1
+    def _require_room(self) -> None:
+        if self._in_flight >= self._max_in_flight:
+            raise RefusedError(429, f"{self._in_flight} requests are being answered already; retry later")
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, reply: "_Reply", deadline: float) -> None:
+        task = asyncio.ensure_future(self._app(scope, _replayed(body, receive), reply.send))
+        ends = {task}
+        if scope["path"] in self._checks:
+            # Until it really ends: what is being computed goes on after its client has gone or its time was up.
+            self._count(1)
             task.add_done_callback(self._ended)
+            ends |= {asyncio.ensure_future(_hung_up(receive))}
         try:
-            await asyncio.wait({task}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+            left = max(0.0, deadline - asyncio.get_running_loop().time())
+            done, _ = await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not task.done() and reply.start():
+                if done:
+                    await reply.error(_GONE, "the client hung up")
+                    return
                 log.warning("request %s timed out: %s %s", REQUEST_ID.get(), scope["method"], scope["path"])
                 await reply.error(504, f"no answer within {self._timeout:g} seconds; ask for less or retry later")
                 return
@@ -178,10 +199,15 @@ class ErrorEnvelope:
                 raise
             await reply.error(500, "")
         finally:
-            task.cancel()
+            for end in ends:
+                end.cancel()
+
+    def _count(self, more: int) -> None:
+        self._in_flight += more
+        metrics().in_flight(self._in_flight)
 
     def _ended(self, task: "asyncio.Future[None]") -> None:
-        self._in_flight -= 1
+        self._count(-1)
         if not task.cancelled():
             task.exception()  # seen: it has been logged, or came after its request had timed out
 
@@ -198,6 +224,7 @@ class _Reply:
         self._receive = receive
         self._send = send
         self._guide = guide
+        self.status = 500  # what an answer that never started counts as
         self._started = False
         self._held: Message | None = None
         self._body = bytearray()
@@ -231,6 +258,7 @@ class _Reply:
     async def _out(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
+            self.status = message["status"]
             headers = MutableHeaders(raw=list(message.get("headers", ())))
             headers["X-Request-ID"] = REQUEST_ID.get()
             if headers.get("content-type", "").startswith("text/html"):
@@ -281,6 +309,10 @@ _PLAIN = {
 }
 
 
+def _code(status: int) -> str:
+    return _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+
+
 def _check_json_headers(headers: Headers) -> None:
     kind = headers.get("content-type", "application/json").split(";")[0].strip().lower()
     if kind != "application/json":
@@ -305,3 +337,8 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return pending.pop() if pending else await receive()
 
     return replay
+
+
+async def _hung_up(receive: Receive) -> None:
+    """Return when the client has gone: once the body has been read, nothing else is left to receive."""
+    await receive()

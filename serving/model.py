@@ -4,8 +4,6 @@ An artefact is a folder: `model.json` (stages, scaler, feature list and hash, in
 LightGBM text file an ensemble. Nothing is pickled.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +17,13 @@ from features.matrix import NAMES, schema_hash
 from features.profile import PRICE_SOURCES
 from features.settings import Settings
 from features.value import ValueBasis
+from serving.artefact import digest, read_json, write_json
 from serving.interval import Interval
 from serving.price import PriceLine, settle
 from serving.promise import Promise
 from serving.stage import Floats, Matrix, Scaler, Stage
 
-FORMAT = 4
+FORMAT = 5
 # order in which quantities are predicted, and what each may be a rate of, best first
 CHAIN: dict[str, tuple[str, ...]] = {
     "delivery": ("one",),
@@ -79,6 +78,7 @@ class Model:
         promise: how much of a high expected return is promised.
         intervals: by goal; `any` pools all goals.
         card: the model card.
+        digest: of the artefact it was loaded from; empty where it was not.
     """
 
     version: str
@@ -96,17 +96,26 @@ class Model:
     promise: Promise
     intervals: Mapping[str, Interval]
     card: Mapping[str, Any]
+    digest: str = ""
 
     def expected(self, x: Matrix) -> dict[str, Floats]:
         """Expected quantities of a placement agreed today (delivery risk included), shape (n,) each."""
         design = self.scaler.design(x)
-        expected: dict[str, Floats] = {"one": np.ones(len(x))}
-        raw: dict[str, Floats] = {"one": np.ones(len(x))}
+        return self.quantities({name: stage.log_rate(x, design) for name, stage in self.stages.items()}, len(x))
+
+    def quantities(self, log_rates: Mapping[str, Floats], n: int) -> dict[str, Floats]:
+        """Expected quantities of n placements from the log rates of stages, shape (n,) each.
+
+        Args:
+            log_rates: by quantity; those of the stages that a stage builds on are among them.
+            n: number of placements.
+        """
+        expected: dict[str, Floats] = {"one": np.ones(n)}
+        raw: dict[str, Floats] = {"one": np.ones(n)}
         for quantity in CHAIN:
-            stage = self.stages.get(quantity)
-            if stage is None:
+            if quantity not in log_rates:
                 continue
-            raw[quantity] = np.exp(stage.log_rate(x, design)) * raw[stage.exposure]
+            raw[quantity] = np.exp(log_rates[quantity]) * raw[self.stages[quantity].exposure]
             if quantity == "delivery":
                 raw[quantity] = np.minimum(raw[quantity], 1.0)
             expected[quantity] = raw[quantity] * self.levels.get(quantity, 1.0)
@@ -118,15 +127,18 @@ class Model:
             return np.exp(self.fee.log_rate(x, self.scaler.design(x)))
         return None if self.typical_fee is None else np.full(len(x), self.typical_fee)
 
-    def expected_fee(self, price: Floats, source: Floats, x: Matrix) -> tuple[Floats, Floats]:
+    def needs_peers(self, price: Floats) -> bool:
+        """Whether the fee of alike creators says something about these prices."""
+        return bool(self.price_lines) or bool(np.isnan(price).any())
+
+    def expected_fee(self, price: Floats, source: Floats, peers: Floats | None) -> tuple[Floats, Floats]:
         """Fee to expect and the spread of its log, shape (n,) each.
 
         Args:
             price: known beforehand, NaN where none is; shape (n,).
             source: of the price, a code into PRICE_SOURCES.
-            x: features, shape (n, f).
+            peers: fee of alike creators, from `peer_fee`; None where there is none or it is not needed.
         """
-        peers = self.peer_fee(x) if self.price_lines or np.isnan(price).any() else None
         fee, spread = np.array(price), np.zeros(len(price))
         for code, name in enumerate(PRICE_SOURCES):
             rows = np.flatnonzero((source == code) & ~np.isnan(price))
@@ -167,7 +179,7 @@ class Model:
 
     def with_version(self, version: str) -> "Model":
         """The same model under a registered version."""
-        return replace(self, version=version, card={**self.card, "version": version})
+        return replace(self, version=version, card={**self.card, "version": version}, digest="")
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -185,7 +197,7 @@ def save_model(model: Model, folder: Path) -> None:
         "basis": vars(model.basis),
         "scaler": {name: column.tolist() for name, column in vars(model.scaler).items()},
         "stages": {name: stage.to_json() for name, stage in stages.items()},
-        "trees": {name: _digest(text) for name, text in texts.items()},
+        "trees": {name: digest(text) for name, text in texts.items()},
         "levels": dict(model.levels),
         "typical_fee": model.typical_fee,
         "price_lines": {source: vars(line) for source, line in model.price_lines.items()},
@@ -196,7 +208,7 @@ def save_model(model: Model, folder: Path) -> None:
         "intervals": {name: interval.to_json() for name, interval in model.intervals.items()},
         "card": dict(model.card),
     }
-    (folder / "model.json").write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
+    write_json(folder, "model.json", data)
 
 
 def load_model(folder: Path) -> Model:
@@ -206,7 +218,7 @@ def load_model(folder: Path) -> Model:
         DataError: it is cut short, of another format, or was trained on another feature list.
     """
     try:
-        data = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        data, found = read_json(folder, "model.json")
         _refuse_other_features(data)
         stages = {
             name: Stage.from_json(
@@ -232,12 +244,13 @@ def load_model(folder: Path) -> Model:
             promise=Promise(**data["promise"]),
             intervals={name: Interval.from_json(entry) for name, entry in data["intervals"].items()},
             card=data["card"],
+            digest=found,
         )
         for stage in stages.values():
             for trees in stage.trees:
-                _ = trees.booster  # parsed now, so that a broken file is refused here and not in a request
+                _ = trees.booster, trees.shap  # parsed now, so that a broken file is refused here and not in a request
     except (OSError, ValueError, KeyError, TypeError, LightGBMError) as error:
-        raise DataError(f"model in {folder.name} cannot be read ({type(error).__name__}): train again") from error
+        raise DataError(f"model in {folder.name} cannot be read ({type(error).__name__}: {error}): train again") from error
     return model
 
 
@@ -248,13 +261,9 @@ def _file(stage: str, ensemble: int) -> str:
 def _trees(folder: Path, name: str, digests: Mapping[str, str]) -> str:
     """Tree text as it was saved: LightGBM ends the whole process on one cut short, so it must not see it."""
     text = (folder / name).read_text(encoding="utf-8")
-    if _digest(text) != digests[name]:
+    if digest(text) != digests[name]:
         raise ValueError(f"{name} is not the file that was saved")
     return text
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _refuse_other_features(data: Mapping[str, Any]) -> None:

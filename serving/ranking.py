@@ -6,14 +6,16 @@ from features.brief import Brief
 from features.matrix import NAMES, schema_hash
 from features.profile import PRICE_SOURCES
 from serving.answers import Confidence, Expected, FeeSource, Pick, QuoteWorthAsking, RankAnswer
-from serving.candidates import ESTIMATED, Candidates, Ints, Scores, candidates, possible_rois
+from serving.candidates import ESTIMATED, Candidates, Ints, Scores, possible_rois
 from serving.filters import NothingFits
 from serving.interval import roi_interval
 from serving.model import Model
 from serving.quotes import worth_asking
 from serving.reasons import Factors, explain
 from serving.release import Release
+from serving.shortlist import Shortlist, shortlist
 from serving.stage import Matrix
+from serving.steps import step
 
 KNOWN_WELL = 3  # settled placements from which a creator's own record counts as known
 
@@ -26,10 +28,14 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
         NothingFits: the filters leave nobody.
     """
     model, catalogue = release.model, release.catalogue
-    found = candidates(release, brief)
-    rows, scores, picks = found.rows, found.scores, found.best(brief.top)
-    explained = brief.rank_by if np.isnan(scores.value).all() else brief.goal
-    reasons = explain(model, explained, found.x, _factors(model, brief, found), picks) if brief.explain else None
+    short = shortlist(release, brief)
+    found, picks = short.found, short.picks
+    rows, scores = found.rows, found.scores
+    reasons = None
+    if brief.explain:
+        with step("explain"):
+            explained = brief.rank_by if np.isnan(scores.value).all() else brief.goal
+            reasons = explain(model, explained, found.x, _factors(model, brief, short), picks, short.sample)
     low, high, profit = roi_interval(possible_rois(model, brief.goal, found, picks))
     display = catalogue.display[rows[picks]].to_dicts()
     answered = []
@@ -106,17 +112,19 @@ def _quotes(release: Release, brief: Brief, found: Candidates, picks: Ints) -> t
     )
 
 
-def _factors(model: Model, brief: Brief, found: Candidates) -> Factors:
+def _factors(model: Model, brief: Brief, short: Shortlist) -> Factors:
     """What of the formula, beside the funnel, makes candidates differ."""
+    found, sample = short.found, short.sample
     scores, share, credibility = found.scores, found.share, found.credibility
     known_credibility = np.where(np.isnan(credibility), model.basis.unknown_credibility, credibility)
     by_reach = 0.0
     # a value given by the data knows nothing of the formula's share and credibility
     if brief.goal in ("awareness", "launch") and brief.goal not in model.overridden_goals:
         by_reach = 1.0
-        if brief.goal == "launch" and scores.value.sum() > 0:
+        usual = scores.value[sample].sum()
+        if brief.goal == "launch" and usual > 0:
             reach = scores.expected["impressions"] * share * known_credibility * (model.basis.cpm or 0.0) / 1000.0
-            by_reach = float(np.clip(model.basis.launch_awareness * reach.sum() / scores.value.sum(), 0.0, 1.0))
+            by_reach = float(np.clip(model.basis.launch_awareness * reach[sample].sum() / usual, 0.0, 1.0))
     cost = np.maximum(np.nan_to_num(scores.cost, nan=1.0), model.basis.cost_floor)
     return Factors(
         # a commission moves with the sale: nobody is dear or cheap

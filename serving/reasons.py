@@ -1,7 +1,8 @@
 """Why a creator: contributions to the log of value, summed by factor, against the average candidate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,9 @@ from serving.answers import Reason
 from serving.model import Model
 from serving.stage import Floats, Matrix
 
-SAMPLE = 128  # candidates whose mean stands for the average candidate
 SMALL = 0.01  # in logs: an effect nobody would act on
+
+_Cause = tuple[float, Callable[[], str]]  # a contribution, and how to say it
 
 _FACTOR_WORDS = {
     Family.ENGAGEMENT: "Engagement",
@@ -40,20 +42,22 @@ class Factors:
     by_reach: float
 
 
-def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray[np.int64]) -> list[tuple[Reason, ...]]:
+def explain(
+    model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray[np.int64], sample: NDArray[np.int64]
+) -> list[tuple[Reason, ...]]:
     """Reasons of each pick, strongest first.
 
     Args:
         model: the funnel.
         goal: the goal, or the quantity ranked by where no value is known.
-        x: features of all candidates, shape (n, f).
+        x: features of candidates, shape (n, f).
         factors: logs of cost, target share and credibility.
         picks: rows to explain.
+        sample: rows whose mean stands for the average candidate.
 
     The effect of a factor is the sum of its features' contributions to the log of ROI's value over cost, minus the
-    mean of a sample of candidates; the effects of a pick add up to its difference from that average candidate.
+    mean of the sample; the effects of a pick add up to its difference from that average candidate.
     """
-    sample = np.unique(np.linspace(0, len(x) - 1, min(SAMPLE, len(x))).astype(np.int64))
     rows = np.concatenate([picks, sample])
     contributions = _contributions(model, goal, x[rows], factors.by_reach)
     relative = contributions[: len(picks)] - contributions[len(picks) :].mean(axis=0)
@@ -67,17 +71,23 @@ def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray
         Family.ENGAGEMENT: (factors.by_reach, factors.credibility, credible, _percent),
     }
     families = np.array([feature.family for feature in FEATURES])
+    members = {family: np.flatnonzero(families == family) for family in Family}
+    usual_logs = {family: float(logs[sample].mean()) for family, (_, logs, _, _) in formula.items()}
     reasons = []
     for position, row in enumerate(picks):
         found = []
         for family in Family:
-            members = np.flatnonzero(families == family)
-            causes = [(float(relative[position, m]), _signal(FEATURES[m], x[row, m], typical[m])) for m in members]
+            own = relative[position, members[family]].tolist()
+            causes: list[_Cause] = [
+                (contribution, partial(_signal, FEATURES[m], x[row, m], typical[m]))
+                for contribution, m in zip(own, members[family], strict=True)
+            ]
             if family in formula:
                 part, logs, words, shown = formula[family]
-                usual = float(logs[sample].mean())
-                values = (shown(float(np.exp(-log if family is Family.COST else log))) for log in (logs[row], usual))
-                causes.append((part * (float(logs[row]) - usual), words.format(*values)))
+                causes.append((
+                    part * (float(logs[row]) - usual_logs[family]),
+                    partial(_compared, words, shown, family, float(logs[row]), usual_logs[family]),
+                ))  # fmt: skip
             effect = sum(contribution for contribution, _ in causes)
             text = _sentence(family, effect, _main_cause(effect, causes))
             found.append(Reason(factor=family.value, effect=round(effect, 4), text=text))
@@ -85,11 +95,20 @@ def explain(model: Model, goal: str, x: Matrix, factors: Factors, picks: NDArray
     return reasons
 
 
-def _main_cause(effect: float, causes: Sequence[tuple[float, str]]) -> str:
-    """The words of the strongest cause that pulls the way the whole factor does."""
+def _compared(words: str, shown: Callable[[float], str], family: Family, log: float, usual: float) -> str:
+    """A part of the formula in words, beside that of the usual candidate."""
+    return words.format(*(shown(float(np.exp(-x if family is Family.COST else x))) for x in (log, usual)))
+
+
+def _main_cause(effect: float, causes: Sequence[_Cause]) -> str:
+    """The words of the strongest cause that has any and pulls the way the whole factor does."""
     sign = 1.0 if effect >= 0 else -1.0
-    pulling = sorted(((sign * contribution, words) for contribution, words in causes if words), reverse=True)
-    return pulling[0][1] if pulling and pulling[0][0] > 0 else ""
+    for contribution, words in sorted(causes, key=lambda cause: -sign * cause[0]):
+        if sign * contribution <= 0:
+            break
+        if text := words():
+            return text
+    return ""
 
 
 def _contributions(model: Model, goal: str, x: Matrix, by_reach: float) -> Floats:
@@ -127,8 +146,10 @@ def _signal(feature: Feature, value: float, typical: float) -> str:
 
 def _medians(x: Matrix) -> Matrix:
     """Median of each feature over its known values, NaN where none is known."""
-    medians = [np.median(known) if len(known := column[~np.isnan(column)]) else np.nan for column in x.T]
-    return np.array(medians, dtype=np.float32)
+    ordered = np.sort(x, axis=0)  # NaN last
+    known = np.maximum((~np.isnan(x)).sum(axis=0), 1)
+    middle = (ordered[(known - 1) // 2, np.arange(x.shape[1])] + ordered[known // 2, np.arange(x.shape[1])]) / 2
+    return np.asarray(middle, dtype=np.float32)
 
 
 def _shown(feature: Feature, value: float) -> str:

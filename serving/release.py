@@ -5,20 +5,28 @@ The artefacts lie in the BentoML model store of the home (`bentoml/models/<name>
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from features.brief import Brief, parse_brief
 from features.errors import DataError
+from serving.artefact import digest_of
 from serving.catalogue import Catalogue, load_catalogue
+from serving.layout import CannotLayOutError, lay_out
 from serving.model import Model, load_model
+from serving.prepared import Prepared, open_prepared, prepare
 
 FILE = "release.json"
 STORE = "bentoml"
 MODEL, CATALOGUE = "influencer-roi-model", "influencer-roi-catalogue"
+
+
+log = logging.getLogger("bentoml.influencer_roi")
 
 
 class NoRelease(DataError):
@@ -36,10 +44,28 @@ class ReleaseFile:
 
 @dataclass(frozen=True)
 class Release:
-    """One model and one catalogue that belong together."""
+    """One model and one catalogue that belong together.
+
+    Attributes:
+        home: where what fast scoring needs is kept, or None: in memory.
+    """
 
     model: Model
     catalogue: Catalogue
+    home: Path | None = None
+
+    @cached_property
+    def prepared(self) -> Prepared | None:
+        """What fast scoring needs; None where the model's trees are of a kind that it does not know."""
+        try:
+            layout = lay_out(self.model)
+        except CannotLayOutError as error:
+            log.warning("model %s is scored the slow way: %s", self.model.version, error)
+            return None
+        if self.home is None or not (self.model.digest and self.catalogue.digest):
+            return prepare(layout, self.model, self.catalogue)
+        pair = _pair_digest(self.model.digest, self.catalogue.digest)
+        return open_prepared(self.home, pair, layout, self.model, self.catalogue)
 
     @property
     def model_version(self) -> str:
@@ -124,12 +150,31 @@ def load_release(home: Path) -> Release:
             f"no model is published in {home} yet: run `influencer-roi train DIR --home {home}`, or start the service "
             "with INFLUENCER_ROI_HOME set to a home that holds a release"
         )
-    for tag in (names.model, names.catalogue):
+    return load_pair(home, names.model, names.catalogue)
+
+
+def load_pair(home: Path, model_tag: str, catalogue_tag: str) -> Release:
+    """Load a model and a catalogue of the home.
+
+    Raises:
+        DataError: an artefact is missing or broken, or belongs to another feature list.
+    """
+    for tag in (model_tag, catalogue_tag):
         if not store_path(home, tag).is_dir():
             raise DataError(
                 f"{tag} is named by {FILE} but not in {home / STORE}: train again, or promote another version"
             )
-    release = Release(load_model(store_path(home, names.model)), load_catalogue(store_path(home, names.catalogue)))
-    if release.model.basis.currency != release.catalogue.currency:
+    model, catalogue = load_model(store_path(home, model_tag)), load_catalogue(store_path(home, catalogue_tag))
+    if model.basis.currency != catalogue.currency:
         raise DataError("model and catalogue are in different currencies: run `influencer-roi catalogue DIR`")
-    return release
+    return Release(model, catalogue, home)
+
+
+def prepared_name(home: Path, model_tag: str, catalogue_tag: str) -> str:
+    """What a pair's folder of `serving.prepared` is called."""
+    model = digest_of(store_path(home, model_tag), "model.json")
+    return _pair_digest(model or "", digest_of(store_path(home, catalogue_tag), "catalogue.json") or "")
+
+
+def _pair_digest(model: str, catalogue: str) -> str:
+    return f"{model[:16]}-{catalogue[:16]}"

@@ -9,9 +9,11 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import bentoml
+from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from bentoml._internal.service.openapi.specification import Info, PathItem
 from bentoml._internal.utils.analytics import usage_stats
 from starlette.applications import Starlette
@@ -23,13 +25,17 @@ from features.brief import Brief, parse_brief_json
 from features.errors import DataError
 from serving import holder
 from serving.answers import RankAnswer
+from serving.compute import OneThread
 from serving.http_errors import REQUEST_ID, App, ErrorEnvelope, Receive, Scope, Send, error_response, log
+from serving.metrics import forget_dead_workers, metrics
+from serving.slates import FOLDER as SLATES
+from serving.slates import SlateLog
+from serving.steps import noted, step
 
 HOME_VARIABLE = "INFLUENCER_ROI_HOME"
 DEFAULT_HOME = ".influencer-roi"
 GUIDE = "there are POST /v1/rank, GET /v1/model, GET /livez, GET /readyz, GET /metrics and GET /docs.json"
-# Later than our own time-out, so that ours answers; BentoML's answer has another shape.
-OUTER_TIMEOUT_SECONDS = 120
+SLATES_COUNTED_SECONDS = 1.0
 # For the workers, set before they start: LightGBM and numpy read them when they load, and two libraries' threads
 # that spin on the same cores run many times slower than one thread each.
 WORKER_ENVIRONMENT = [
@@ -91,8 +97,15 @@ class Readiness:
         await response(scope, receive, send)
 
 
-class _Documented(bentoml.Service):  # type: ignore[misc] # bentoml ships no types mypy may follow here
-    """A service whose OpenAPI names what BentoML does not know of: the mounted route and our error shape."""
+class _Service(bentoml.Service):  # type: ignore[misc] # bentoml ships no types mypy may follow here
+    """BentoML's service, but for its time-out and for an OpenAPI that names the mounted route and our error shape."""
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        app = super().to_asgi(is_main=is_main)
+        # Ours (ErrorEnvelope) answers in our shape. Theirs would hold about 7 kB of every request until its time is up,
+        # long after the answer: 100 MB at 250 requests a second.
+        app.user_middleware = [one for one in app.user_middleware if one.cls is not TimeoutMiddleware]
+        return app
 
     @property
     def openapi_spec(self) -> Any:
@@ -139,10 +152,9 @@ def _error_schema(description: str) -> Mapping[str, Any]:
 
 @bentoml.service(
     name="influencer_roi",
-    service_class=_Documented,
+    service_class=_Service,
     envs=WORKER_ENVIRONMENT,
     workers=1,
-    traffic={"timeout": OUTER_TIMEOUT_SECONDS},
 )
 class InfluencerROI:
     """Ranks creators for a campaign brief by what a placement with each would return."""
@@ -150,7 +162,9 @@ class InfluencerROI:
     def __init__(self) -> None:
         self._engine = holder.default_engine()
         self.holder = holder.ReleaseHolder(home(), self._engine)
-        self._watch: asyncio.Task[None] | None = None
+        self._compute = OneThread("compute")
+        self._slates = SlateLog(home() / SLATES)
+        self._beside: list[asyncio.Task[None]] = []
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -159,36 +173,59 @@ class InfluencerROI:
         os.environ[HOME_VARIABLE] = str(home())
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
-    async def start_watching(self) -> None:
+    async def start_beside(self) -> None:
         """Load what there is, then follow the home."""
-        await asyncio.to_thread(self.holder.refresh)
-        self._watch = asyncio.create_task(self.holder.watch())
+        forget_dead_workers()
+        await self.holder.refresh_beside()
+        self._beside = [asyncio.create_task(self.holder.watch()), asyncio.create_task(self._count_slates())]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    async def stop_watching(self) -> None:
-        """Stop following the home."""
-        if self._watch is not None:
-            self._watch.cancel()
+    async def stop_beside(self) -> None:
+        """Stop following the home, and put the last slates on disk."""
+        for task in self._beside:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._watch
+                await task
+        self.holder.close()
+        self._compute.close()
+        self._slates.close()
+        metrics().slates(self._slates)
 
     @bentoml.api(route="/v1/rank", output_spec=RankAnswer)  # type: ignore[untyped-decorator]
-    def rank(self, brief: Brief, /) -> Response:
+    async def rank(self, brief: Brief, /) -> Response:
         """Rank every creator for a brief; the body is the brief, flat."""
+        return await self._compute.run(self._answer, brief, perf_counter())
+
+    def _answer(self, brief: Brief, asked: float) -> Response:
+        """The answer to a brief that was asked at a moment of `perf_counter`; runs in the computing thread."""
         held = self.holder.held
         if held.release is None:
             return error_response(503, held.problem or "")
-        try:
-            answer = self._engine.rank(held.release, brief, request_id=REQUEST_ID.get())
-        except self._engine.nothing_fits as error:
-            return error_response(422, str(error), field=getattr(error, "field", None))
-        except DataError as error:
-            return error_response(400, str(error), field=error.field)
-        except Exception:
-            log.exception("request %s failed: model %s", REQUEST_ID.get(), held.release.model_version)
-            return error_response(500, "")
-        # The engine's answer has been validated when it was built; BentoML would do it all again.
-        return Response(answer.model_dump_json(), media_type="application/json")
+        with noted() as steps:
+            steps.seconds["queue"] = perf_counter() - asked
+            try:
+                with step("rank"):
+                    answer = self._engine.rank(held.release, brief, request_id=REQUEST_ID.get())
+                # The engine's answer has been validated when it was built; BentoML would do it all again.
+                with step("json"):
+                    response = Response(answer.model_dump_json(), media_type="application/json")
+                with step("slate"):
+                    self._slates.append(brief, answer)
+                metrics().candidates(answer.considered, answer.filtered_out)
+            except self._engine.nothing_fits as error:
+                response = error_response(422, str(error), field=getattr(error, "field", None))
+            except DataError as error:
+                response = error_response(400, str(error), field=error.field)
+            except Exception:
+                log.exception("request %s failed: model %s", REQUEST_ID.get(), held.release.model_version)
+                response = error_response(500, "")
+        metrics().steps(steps)
+        return response
+
+    async def _count_slates(self) -> None:
+        while True:
+            metrics().slates(self._slates)
+            await asyncio.sleep(SLATES_COUNTED_SECONDS)
 
 
 def _wire(service: Any) -> None:

@@ -9,10 +9,14 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.forest import parse_trees
+from serving.tree_shap import ShapTrees, contributions, prepare
+
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 
 MAX_LOG = 40.0
+_ROWS = 8192  # rows whose design is held in double precision at a time
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class Trees:
         """The ensemble, parsed once."""
         return lgb.Booster(model_str=self.text)
 
+    @cached_property
+    def shap(self) -> ShapTrees:
+        """The ensemble prepared for contributions, once."""
+        return prepare(parse_trees(self.text))
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -77,9 +86,13 @@ class Stage:
     rows: int
 
     def log_rate(self, x: Matrix, design: Matrix) -> Floats:
-        """Log of the expected rate, shape (n,)."""
-        log_rate = design @ self.coef.astype(np.float32) + np.float32(self.intercept)
-        out = log_rate.astype(np.float64)
+        """Log of the expected rate, shape (n,); of a row the same whatever rows stand beside it."""
+        out = np.empty(len(x))
+        for low in range(0, len(x), _ROWS):
+            # not a product of matrices, which rounds by where in them a row stands
+            block = design[low : low + _ROWS].astype(np.float64)
+            out[low : low + _ROWS] = np.einsum("ij,j->i", block, self.coef)
+        out += self.intercept
         for trees in self.trees:
             out += trees.weight * trees.booster.predict(x, raw_score=True, num_threads=1)
         return np.clip(out, -MAX_LOG, MAX_LOG)
@@ -93,7 +106,7 @@ class Stage:
         linear = design * self.coef
         out = linear[:, :f] + linear[:, f:]
         for trees in self.trees:
-            out = out + trees.weight * np.asarray(trees.booster.predict(x, pred_contrib=True, num_threads=1))[:, :f]
+            out += trees.weight * contributions(trees.shap, x)
         return np.asarray(out, dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:

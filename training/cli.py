@@ -289,7 +289,7 @@ def prune(
 def serve(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on", min=1, max=65535)] = 3000,
-    workers: Annotated[int, typer.Option(help="worker processes", min=1)] = 1,
+    workers: Annotated[int, typer.Option(help="worker processes, each with one computing thread", min=1)] = 1,
     home: Home = HOME,
 ) -> None:
     """Answer briefs over HTTP."""

@@ -8,6 +8,7 @@ import numpy as np
 from features.context import placement_context
 from features.settings import load_settings
 from features.value import GOALS
+from serving.slates import read_slates
 from training import tracking
 from training.backtest import backtest
 from training.dataset import build_dataset
@@ -18,6 +19,7 @@ from training.off_policy import off_policy
 from training.pipeline import Say, config_path, fit_served
 from training.ranges import history_ranges
 from training.sample_truth import FOLDER, read_truth
+from training.slate_propensity import propensities
 from training.source import load
 from training.split import iso, labelled, time_split
 from training.stage_fit import FitOptions
@@ -32,7 +34,7 @@ def evaluate(
 
     Args:
         folder: the tables; `truth` in it is what `sample --truth` wrote.
-        home: where the run is recorded.
+        home: where the run is recorded, and whose slate log tells propensities that the data do not.
         as_of: decide as if on this day; default: the day after the newest fact.
         seed: of the trees and of what is resampled.
         say: told what is being done.
@@ -53,7 +55,10 @@ def evaluate(
         goals = np.array(GOALS)[data.labels.goal[history.judged]]
         ranges = history_ranges(history, market.placements.campaign[history.judged], seed)
         say("what following the model would have returned")
-        follow = off_policy(data, history, seed, propensity=market.placements.propensity)
+        known = propensities(market, read_slates(home))
+        if known.warning is not None:
+            say(f"warning: {known.warning}")
+        follow = off_policy(data, history, seed, propensity=known.chance, from_slates=known.from_slates)
     say("comparing tiers")
     tiers = tier_table(market, placement_context(market, np.arange(len(market.placements))), rows)
     judged, no_truth = None, None

@@ -29,7 +29,7 @@ TARGETED = tuple(
     i
     for i, f in enumerate(FEATURES)
     if f.name in ("log_price_per_target_view", "log_price_to_budget", "log_budget")
-    or (f.family is Family.GEOGRAPHY and f.scope == "pair")
+    or (f.family is Family.GEOGRAPHY and f.scope != "creator")
 )
 FEE_BLIND = tuple(i for i, f in enumerate(FEATURES) if f.family is Family.COST or f.name == "creator_return")
 BLIND = {"delivery": TARGETED, "impressions": TARGETED, "engagements": TARGETED, "fee": (*TARGETED, *FEE_BLIND)}

@@ -53,8 +53,9 @@ class Alternatives:
 
 
 def off_policy(
-    data: Dataset, result: Backtest, seed: int = 0, *, propensity: Floats | None = None, policy: Policy | None = None
-) -> OffPolicy:
+    data: Dataset, result: Backtest, seed: int = 0, *, propensity: Floats | None = None,
+    from_slates: Bools | None = None, policy: Policy | None = None,
+) -> OffPolicy:  # fmt: skip
     """Estimate what following the backtest's model would have returned in the window.
 
     Args:
@@ -63,6 +64,7 @@ def off_policy(
         seed: of the pools, the campaigns and the bootstrap.
         propensity: chance with which each placement was chosen, NaN where not given, shape (placements,); None or the
             same for all: estimated.
+        from_slates: which of them the slate log gave, shape (placements,); None: none.
         policy: what to follow.
     """
     policy = policy or Policy()
@@ -85,7 +87,8 @@ def off_policy(
     support = support_of(log, weight, len(asked) - len(logged), could.unforeseen)
     reason = too_little(support)
     found = {} if reason is not None else estimates(totals(log, choices, weight), seed)
-    return OffPolicy(policy, opens, found, reason, given, support)
+    by_slates = 0 if from_slates is None else int(from_slates[logged].sum())
+    return OffPolicy(policy, opens, found, reason, given, support, by_slates)
 
 
 def alternatives(market: Market, model: Model, rows: Ints, opens: int, policy: Policy, seed: int) -> Alternatives:

@@ -76,8 +76,9 @@ class OffPolicy:
         opens: UTC day the window opens.
         estimates: by name (see `policy_estimates`), 90 %; none where refused.
         refused: the reason in a sentence, or None.
-        given: whether the data gave the propensities; else they are estimated.
+        given: whether the propensities were given, by the data or the slate log; else they are estimated.
         support: None where it was not looked at.
+        from_slates: of its placements, those whose propensity the slate log has and the data do not.
     """
 
     policy: Policy
@@ -86,6 +87,7 @@ class OffPolicy:
     refused: str | None = None
     given: bool = False
     support: Support | None = None
+    from_slates: int = 0
 
     def frame(self) -> pl.DataFrame:
         """A row an estimate: what, estimate, low, high."""
@@ -97,7 +99,6 @@ class OffPolicy:
         if self.refused is not None or self.support is None:
             return [f"What following the model would have returned is not estimated: {self.refused}."]
         s, found = self.support, self.estimates
-        chances = "given in the data" if self.given else "estimated from what was known before each booking"
         said = [
             f"Had each of the {s.known} bookings from {iso(self.opens)} with a known outcome gone to one of the best "
             f"{self.policy.top:.0%} of its campaign's creators by predicted ROI, ROI in sum would have been "
@@ -106,7 +107,7 @@ class OffPolicy:
             f"Gain over the team: {_words(found[GAIN_ROBUST], signed=True)} ({ROBUST}).",
             f"It rests on {s.matched} placements in {s.campaigns} campaigns that the model would have allowed too, "
             f"worth {s.effective:.0f} equal ones (heaviest: {s.largest_weight:.0%} of the weight); {s.overlap:.0%} of "
-            f"the bookings are in campaigns that have one. The chances of being booked are {chances}.",
+            f"the bookings are in campaigns that have one. The chances of being booked are {self._chances(s)}.",
         ]
         if s.known < s.placements:
             said.append(f"{s.placements - s.known} placements without a known value or cost are left out.")
@@ -117,6 +118,13 @@ class OffPolicy:
         if s.unforeseen:
             said.append(f"{s.unforeseen} campaigns are left out: the model could not yet tell the ROI of their goal.")
         return [*said, NOT_CAUSAL]
+
+    def _chances(self, s: Support) -> str:
+        """Where the propensities are from."""
+        if self.given:
+            return f"given, {self.from_slates} of them by the slate log" if self.from_slates else "given in the data"
+        few = f" (the slate log has {self.from_slates} of the {s.placements} placements' own: too few, or all alike)"
+        return f"estimated from what was known before each booking{few if self.from_slates else ''}"
 
 
 def support_of(log: Log, weight: Floats, outside: int = 0, unforeseen: int = 0) -> Support:

@@ -1,7 +1,7 @@
 """Whom past campaigns could have booked, and what a model foretold of each before any fee was agreed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -132,7 +132,7 @@ def _foretell(market: Market, model: Model, pairs: Pairs) -> Foretold:
     fee, _ = expected_fee(model, context.profile["price"], context.profile["price_source"], x)
     if model.commission_rate is None:
         # what a fee buys is judged at the fee of the answer, estimated ones included
-        fill(x, replace(context, profile={**context.profile, "price": fee}), Family.COST)
+        fill(x, context.at_price(fee), Family.COST)
     share = value_shares(market, context.lists["country"], context.codes["country"], pairs.campaign, pairs.day)
     credibility = context.profile["audience_credibility"]
     scores = score(model, x, fee, market.campaigns, share, credibility, pairs.campaign)

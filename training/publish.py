@@ -9,18 +9,21 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from features.errors import DataError
 from serving.catalogue import Catalogue, save_catalogue
 from serving.model import Model, load_model, save_model
+from serving.prepared import forget_prepared
 from serving.release import (
     CATALOGUE,
     MODEL,
     STORE,
     ReleaseFile,
+    load_pair,
     load_release,
+    prepared_name,
     read_release_file,
     store_path,
     write_release_file,
@@ -127,7 +130,7 @@ def roll_back(home: Path) -> ReleaseFile:
             if not store_path(home, tag).is_dir():
                 raise DataError(f"{tag} was served before but is no longer in the store; promote another version")
         back = ReleaseFile(model, catalogue, tuple(rest))
-        write_release_file(home, back)
+        _put_in_force(home, back)
     return back
 
 
@@ -157,7 +160,17 @@ def _publish(home: Path, model_tag: str, catalogue_tag: str) -> None:
     if old is not None and (old.model, old.catalogue) == (model_tag, catalogue_tag):
         return
     previous = () if old is None else ((old.model, old.catalogue), *old.previous)
-    write_release_file(home, ReleaseFile(model_tag, catalogue_tag, previous[:KEPT]))
+    _put_in_force(home, ReleaseFile(model_tag, catalogue_tag, previous[:KEPT]))
+
+
+def _put_in_force(home: Path, release: ReleaseFile) -> None:
+    """Write release.json once all is there that its servers load, and drop what they no longer do."""
+    with suppress(DataError):  # a server would refuse it too, and say so
+        _ = load_pair(home, release.model, release.catalogue).prepared
+    write_release_file(home, release)
+    forget_prepared(
+        home, [prepared_name(home, *pair) for pair in ((release.model, release.catalogue), *release.previous[:1])]
+    )
 
 
 def _readable_release(home: Path) -> ReleaseFile | None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,17 @@ def test_the_card_the_probes_and_the_metrics_answer(server):
     assert server.ask("GET", "/livez")[0] == 200
     assert server.ask("GET", "/readyz")[1]["data_as_of"] == card["data_as_of"]
     assert server.ask("POST", "/v1/rank", BRIEF)[0] == 200
-    assert "request_total" in server.ask("GET", "/metrics")[1]
+    said = server.ask("GET", "/metrics")[1]
+    assert "bentoml_service_request_total" in said
+    assert 'influencer_roi_requests_total{outcome="answered"}' in said
+    assert f'influencer_roi_served{{data_as_of="{card["data_as_of"]}",model_version="1"}} 1.0' in said
+
+
+def test_libraries_in_a_worker_run_one_thread_that_does_not_spin(server):
+    workers = [pid for pid in server.processes() if b"worker.service" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 1
+    environment = Path(f"/proc/{workers[0]}/environ").read_bytes().split(b"\0")
+    assert {b"OMP_WAIT_POLICY=passive", b"OMP_NUM_THREADS=1", b"OPENBLAS_NUM_THREADS=1"} <= set(environment)
 
 
 def test_the_description_of_the_api_has_both_routes_and_an_example_that_works(server):

@@ -139,7 +139,7 @@ def test_declarations():
     assert len(NAMES) == len(set(NAMES)) >= 35
     assert {feature.family for feature in FEATURES} == set(Family)
     assert all(feature.phrase for feature in FEATURES)
-    assert {feature.scope for feature in FEATURES} == {"creator", "pair"}
+    assert {feature.scope for feature in FEATURES} == {"creator", "brief", "kind", "pair"}
 
 
 def test_the_schema_hash_follows_the_ordered_list():

@@ -1,4 +1,3 @@
-import json
 from datetime import date
 
 import numpy as np
@@ -7,6 +6,7 @@ import pytest
 
 from features.errors import DataError
 from features.settings import Settings
+from serving.artefact import checksum, read_json, write_json
 from serving.catalogue import build_catalogue, load_catalogue, save_catalogue
 
 
@@ -30,7 +30,7 @@ def test_saved_and_loaded_arrays_are_bit_equal_and_mapped(world, saved, arrays):
     for name, array in built.items():
         assert loaded[name].dtype == array.dtype, name
         np.testing.assert_array_equal(loaded[name], array, err_msg=name)
-        assert isinstance(loaded[name], np.memmap), name
+        assert isinstance(loaded[name].base, np.memmap), name
 
 
 def test_everything_else_is_loaded_as_it_was(world, saved):
@@ -90,10 +90,19 @@ def truncate(name):
     return spoil
 
 
+def one_byte(name):
+    def spoil(folder):
+        data = bytearray((folder / name).read_bytes())
+        data[-20] ^= 1
+        (folder / name).write_bytes(data)
+
+    return spoil
+
+
 def with_json(**changes):
     def spoil(folder):
-        path = folder / "catalogue.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        data, _ = read_json(folder, "catalogue.json")
+        write_json(folder, "catalogue.json", {**data, **changes})
 
     return spoil
 
@@ -106,13 +115,17 @@ def with_json(**changes):
         (truncate("display.arrow"), ["cannot be read", "influencer-roi catalogue DIR"]),
         (truncate("catalogue.json"), ["cannot be read", "influencer-roi catalogue DIR"]),
         (lambda folder: (folder / "code-tier.npy").unlink(), ["code-tier", "influencer-roi catalogue DIR"]),
+        (one_byte("static.npy"), ["static.npy is not the file that was saved", "influencer-roi catalogue DIR"]),
+        (one_byte("display.arrow"), ["display.arrow is not the file", "influencer-roi catalogue DIR"]),
+        (one_byte("catalogue.json"), ["catalogue.json is not the file", "influencer-roi catalogue DIR"]),
         (with_json(creators=7), ["rows differ", "influencer-roi catalogue DIR"]),
         (with_json(feature_schema="0123"), ["schema 0123", "influencer-roi catalogue DIR"]),
         (with_json(format=99), ["influencer-roi catalogue DIR"]),
         (with_json(words={}), ["TypeError", "influencer-roi catalogue DIR"]),
     ],
-    ids=["array", "list", "names", "json", "no array", "rows", "features", "format", "words"],
-)
+    ids=["array", "list", "names", "json", "no array", "a byte", "a byte of names", "a byte of json", "rows", "features",
+         "format", "words"],
+)  # fmt: skip
 def test_a_broken_or_foreign_catalogue_is_refused(copied, spoil, words):
     spoil(copied)
     with pytest.raises(DataError) as error:
@@ -124,5 +137,8 @@ def test_a_broken_or_foreign_catalogue_is_refused(copied, spoil, words):
 def test_a_catalogue_with_an_array_of_other_length_is_refused(copied):
     array = np.load(copied / "profile-price.npy")
     np.save(copied / "profile-price.npy", array[:-1])
+    data, _ = read_json(copied, "catalogue.json")
+    data["checksums"]["profile-price.npy"] = checksum(copied / "profile-price.npy")
+    write_json(copied, "catalogue.json", data)
     with pytest.raises(DataError, match="rows differ .*influencer-roi catalogue DIR"):
         load_catalogue(copied)

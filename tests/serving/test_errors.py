@@ -158,8 +158,10 @@ def test_a_declared_length_over_the_limit_is_refused_unread():
     assert (sent[0]["status"], taken) == (413, 0)
 
 
-def test_a_client_that_hangs_up_while_sending_gets_nothing():
-    assert asyncio.run(call(ErrorEnvelope(never), iter([b"x"]))) == ([], 2)
+def test_a_client_that_hangs_up_while_sending_is_let_go():
+    sent, taken = asyncio.run(call(ErrorEnvelope(never), iter([b"x"])))
+    # nobody reads it but the access log
+    assert (sent[0]["status"], taken) == (499, 2)
 
 
 def test_a_body_of_exactly_the_limit_arrives_whole():
@@ -229,40 +231,127 @@ def test_a_body_that_never_ends_is_a_504():
     assert asyncio.run(scene())[0]["status"] == 504
 
 
+class Caller:
+    """One who asks `/v1/rank`, and may hang up."""
+
+    def __init__(self, app, body=BRIEF):
+        self.sent, self.gone = [], asyncio.Event()
+        self._pending = [{"type": "http.request", "body": body, "more_body": False}]
+        scope = {"type": "http", "method": "POST", "path": "/v1/rank", "headers": [], "query_string": b""}
+        self.answered = asyncio.create_task(app(scope, self._receive, self._send))
+
+    async def _receive(self):
+        if self._pending:
+            return self._pending.pop()
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message):
+        self.sent.append(message)
+
+    async def status(self):
+        await self.answered
+        return self.sent[0]["status"]
+
+
+def gated():
+    """An app that waits for a gate to open, those that began, and those that were cancelled."""
+    gate, began, cancelled = asyncio.Event(), [], []
+
+    async def app(scope, receive, send):
+        began.append(scope)
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            cancelled.append(scope)
+            raise
+        await PlainTextResponse("done")(scope, receive, send)
+
+    return app, gate, began, cancelled
+
+
 def test_more_at_a_time_than_can_be_answered_is_a_429_and_room_comes_back():
     async def scene():
-        gate = asyncio.Event()
-
-        async def app(scope, receive, send):
-            await gate.wait()
-            await PlainTextResponse("done")(scope, receive, send)
-
-        guarded = ErrorEnvelope(app, checks={"/v1/rank": lambda _: None}, max_in_flight=2)
-
-        async def ask():
-            sent = []
-
-            async def receive():
-                return {"type": "http.request", "body": BRIEF, "more_body": False}
-
-            async def send(message):
-                sent.append(message)
-
-            scope = {"type": "http", "method": "POST", "path": "/v1/rank", "headers": [], "query_string": b""}
-            await guarded(scope, receive, send)
-            return sent[0]
-
-        first = [asyncio.create_task(ask()) for _ in range(2)]
-        await asyncio.sleep(0.01)
-        refused = await ask()
+        app, gate, began, _ = gated()
+        guarded = ErrorEnvelope(app, checks={"/v1/rank": lambda _: None}, max_in_flight=128)
+        first = [Caller(guarded) for _ in range(128)]
+        refused = Caller(guarded)
+        assert await refused.status() == 429
+        assert len(began) == 128
         gate.set()
-        return [start["status"] for start in await asyncio.gather(*first)], refused, await ask()
+        return [await caller.status() for caller in first], refused.sent[0], await Caller(guarded).status()
 
     first, refused, after = asyncio.run(scene())
-    assert first == [200, 200]
-    assert refused["status"] == 429
+    assert first == [200] * 128
     assert (b"retry-after", b"2") in refused["headers"]
-    assert after["status"] == 200
+    assert after == 200
+
+
+def test_bodies_that_end_at_the_same_time_do_not_get_past_the_limit():
+    async def scene():
+        app, gate, began, _ = gated()
+        together = asyncio.Barrier(4)
+
+        class Slow(Caller):
+            async def _receive(self):
+                if self._pending:
+                    await together.wait()
+                return await super()._receive()
+
+        guarded = ErrorEnvelope(app, checks={"/v1/rank": lambda _: None}, max_in_flight=2)
+        callers = [Slow(guarded) for _ in range(4)]
+        refused = asyncio.gather(*(caller.answered for caller in callers[2:]))
+        await asyncio.wait({caller.answered for caller in callers}, return_when=asyncio.FIRST_COMPLETED)
+        gate.set()
+        await refused
+        return sorted([await caller.status() for caller in callers]), len(began)
+
+    assert asyncio.run(scene()) == ([200, 200, 429, 429], 2)
+
+
+def test_a_client_that_hangs_up_has_its_request_cancelled_and_its_slot_freed():
+    async def scene():
+        app, gate, began, cancelled = gated()
+        guarded = ErrorEnvelope(app, checks={"/v1/rank": lambda _: None}, max_in_flight=1)
+        leaving = Caller(guarded)
+        while not began:
+            await asyncio.sleep(0)
+        assert await Caller(guarded).status() == 429
+        leaving.gone.set()
+        status = await leaving.status()
+        while not cancelled:
+            await asyncio.sleep(0)
+        gate.set()
+        return status, cancelled == began, await Caller(guarded).status()
+
+    assert asyncio.run(scene()) == (499, True, 200)
+
+
+def test_what_cannot_be_stopped_keeps_its_slot_until_it_ends():
+    async def scene():
+        gate, began = asyncio.Event(), asyncio.Event()
+
+        async def app(scope, receive, send):
+            began.set()
+            try:
+                await asyncio.shield(asyncio.ensure_future(gate.wait()))
+            except asyncio.CancelledError:
+                await gate.wait()
+                raise
+            await PlainTextResponse("done")(scope, receive, send)
+
+        guarded = ErrorEnvelope(app, checks={"/v1/rank": lambda _: None}, max_in_flight=1)
+        leaving = Caller(guarded)
+        await began.wait()
+        leaving.gone.set()
+        assert await leaving.status() == 499
+        meanwhile = await Caller(guarded).status()
+        gate.set()
+        while guarded._in_flight:
+            await asyncio.sleep(0)
+        return meanwhile, await Caller(guarded).status()
+
+    assert asyncio.run(scene()) == (429, 200)
 
 
 def test_http_exceptions_of_a_mounted_app_get_the_envelope_too():

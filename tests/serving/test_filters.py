@@ -10,7 +10,7 @@ from features.encoding import Lists, Vocabulary
 from features.settings import Settings
 from features.tiers import tier_codes, tier_names
 from serving.catalogue import Catalogue
-from serving.filters import Candidate, NothingFits, apply_filters
+from serving.filters import NothingFits, Removed, fee_filters, profile_filters
 
 #   id, platform, country, language, niches, followers, credibility, fee, fee known, target share
 ROWS = [
@@ -57,13 +57,18 @@ def catalogue():
 @pytest.fixture(scope="module")
 def candidate():
     columns = list(zip(*ROWS, strict=True))
-    return Candidate(np.array(columns[7]), np.array(columns[8]), np.array(columns[9]))
+    return np.array(columns[7]), np.array(columns[8]), np.array(columns[9])
 
 
 def apply(catalogue, candidate, budget=1e6, brief_platforms=(), **filters):
     brief = parse_brief({"goal": "awareness", "budget": budget, "platforms": list(brief_platforms), "filters": filters})
-    keep, removed = apply_filters(catalogue, brief, candidate)
-    return "".join(catalogue.display["creator_id"].filter(pl.Series(keep))), removed
+    fee, known, share = candidate
+    removed = Removed(len(ROWS))
+    keep = removed.take(np.ones(len(ROWS), dtype=bool), profile_filters(catalogue, brief, lambda: share))
+    keep = removed.take(keep, fee_filters(brief, fee, known))
+    if not keep.any():
+        removed.refuse_nobody()
+    return "".join(catalogue.display["creator_id"].filter(pl.Series(keep))), removed.counts
 
 
 @pytest.mark.parametrize(

@@ -1,154 +1,21 @@
 """The service over HTTP, in process, with a small engine in the place of the real one."""
 
+import asyncio
 import json
-import os
-import subprocess
-import sys
-import tempfile
-import tomllib
+import threading
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
-
-# BentoML's metrics read it when they are first used.
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="influencer-roi-metrics-"))
 
 import bentoml
 import pytest
-import yaml
-from bentoml._internal.utils.analytics import usage_stats
 from starlette.testclient import TestClient
 
 from features.brief import parse_brief
-from features.errors import DataError
 from serving import holder, ranking
 from serving.answers import RankAnswer
-from serving.service import HOME_VARIABLE, WORKER_ENVIRONMENT, InfluencerROI, no_telemetry
+from serving.http_errors import MAX_IN_FLIGHT
+from tests.serving.over_http import BRIEF, JSON, app, assert_envelope, client, empty, engine
 
-ROOT = Path(__file__).parents[2]
-BRIEF = {"goal": "awareness", "budget": 5000}
-JSON = {"content-type": "application/json"}
-
-
-class NothingFitsError(DataError):
-    pass
-
-
-class NoReleaseError(DataError):
-    pass
-
-
-class FakeEngine:
-    """Loads what `published` says, and answers by `brief_id`: a way to make each thing happen."""
-
-    def __init__(self):
-        self.published = None
-        self.ranked = []
-
-    def stamp(self, _home):
-        return self.published
-
-    def load(self, home):
-        if self.published is None:
-            raise NoReleaseError(f"no model in {home.name} yet: run `influencer-roi train DIR`")
-        if self.published.startswith("broken"):
-            raise DataError(f"model {self.published} misses stage.txt: run `influencer-roi rollback`")
-        if self.published.startswith("crash"):
-            raise KeyError("an inner matter")
-        return SimpleNamespace(
-            model_version=self.published,
-            data_as_of="2026-03-01",
-            card={"version": self.published, "metrics": {"deviance": 1.0, "baseline": 1.2}},
-            sample_briefs=[parse_brief({**BRIEF, "brief_id": "sick" if "sick" in self.published else "sample"})],
-        )
-
-    def rank(self, release, brief, *, request_id):
-        self.ranked.append((release.model_version, brief.brief_id))
-        if brief.brief_id in ("crash", "sick"):
-            raise RuntimeError("an inner matter")
-        if brief.brief_id == "nobody":
-            raise NothingFitsError("nobody is left: relax max_fee", field="filters.max_fee")
-        if brief.brief_id == "no-rate":
-            raise DataError("currency: no rate from SGD", field="currency")
-        return RankAnswer(
-            request_id=request_id,
-            brief_id=brief.brief_id,
-            model_version=release.model_version,
-            feature_schema="f1",
-            data_as_of=release.data_as_of,
-            currency="USD",
-            value_basis={"cpm": 12.0},
-            considered=3,
-            filtered_out={"over_budget": 1},
-            picks=[a_pick(place + 1) for place in range(brief.top)],
-        )
-
-    def as_engine(self):
-        return holder.Engine(self.load, self.stamp, self.rank, NoReleaseError, NothingFitsError)
-
-
-def a_pick(place):
-    return {
-        "rank": place,
-        "creator_id": f"c{place}",
-        "platform": "tiktok",
-        "tier": "micro",
-        "tier_local": "micro",
-        "fee": 100.0,
-        "fee_source": "quoted",
-        "expected": {"impressions": 1000.0, "value": 150.0},
-        "roi": 0.5,
-        "roi_low": -0.2,
-        "roi_high": 1.4,
-        "p_profit": 0.8,
-        "confidence": "high",
-        "reasons": [{"factor": "cost", "effect": 0.1, "text": "cheap per view"}],
-    }
-
-
-@pytest.fixture(scope="module")
-def app():
-    # Once: its metrics register themselves for the whole process. Each TestClient starts a service of its own.
-    return InfluencerROI.to_asgi()
-
-
-@pytest.fixture
-def engine(monkeypatch, tmp_path):
-    fake = FakeEngine()
-    monkeypatch.setattr(holder, "default_engine", fake.as_engine)
-    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
-    # Nothing is found by chance: tests refresh by hand.
-    monkeypatch.setattr(holder, "POLL_SECONDS", 3600)
-    return fake
-
-
-@pytest.fixture
-def client(app, engine):
-    engine.published = "v1"
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
-
-
-@pytest.fixture
-def empty(app, engine):
-    assert engine.published is None
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
-
-
-def assert_envelope(response, status):
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/json"
-    body = response.json()
-    assert list(body) == ["error"]
-    assert list(body["error"]) == ["code", "message", "field", "request_id"]
-    assert body["error"]["request_id"] == response.headers["x-request-id"]
-    assert "Traceback" not in response.text
-    return body["error"]
-
-
-def refresh():
-    bentoml.get_current_service().holder.refresh()
+__all__ = ["app", "client", "empty", "engine"]  # fixtures
 
 
 def test_a_brief_is_ranked_and_the_answer_is_the_contract(client):
@@ -284,131 +151,75 @@ def test_the_page_may_call_nobody(client):
     assert client.get("/").headers["content-security-policy"].startswith("default-src 'self';")
 
 
-def test_a_release_that_appears_is_warmed_then_served(engine, empty):
-    engine.published = "v1"
-    refresh()
-    assert engine.ranked == [("v1", "sample")]
-    assert empty.get("/readyz").json()["model_version"] == "v1"
-    assert empty.post("/v1/rank", json=BRIEF).json()["model_version"] == "v1"
+class Caller:
+    """One who asks for a rank by `brief_id`, on the loop that the service runs on, and may hang up."""
+
+    def __init__(self, app, brief_id):
+        self._gone = asyncio.Event()
+        body = json.dumps({**BRIEF, "brief_id": brief_id}).encode()
+        self._pending = [{"type": "http.request", "body": body, "more_body": False}]
+        self.status, self.headers = None, []
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/rank", "raw_path": b"/v1/rank", "root_path": "",
+            "scheme": "http", "http_version": "1.1", "query_string": b"", "headers": [],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
+        }  # fmt: skip
+        self.task = asyncio.create_task(app(scope, self._receive, self._send))
+
+    def hang_up(self):
+        self._gone.set()
+
+    async def _receive(self):
+        if self._pending:
+            return self._pending.pop()
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message):
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], message["headers"]
 
 
-def test_another_release_replaces_the_one_that_is_served(engine, client):
-    engine.published = "v2"
-    assert client.post("/v1/rank", json=BRIEF).json()["model_version"] == "v1"
-    refresh()
-    assert client.post("/v1/rank", json=BRIEF).json()["model_version"] == "v2"
-    assert client.get("/v1/model").json()["version"] == "v2"
+def in_flight():
+    from prometheus_client import REGISTRY  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+
+    return REGISTRY.get_sample_value("influencer_roi_in_flight")
 
 
-@pytest.mark.parametrize(
-    ("published", "words"),
-    [
-        ("broken-v2", "misses stage.txt: run `influencer-roi rollback`"),
-        ("crash-v2", "KeyError"),
-        ("v2-sick", "RuntimeError"),
-        (None, "influencer-roi train DIR"),
-    ],
-)
-def test_a_release_that_cannot_be_served_leaves_the_old_one_and_readyz_says_why(engine, client, published, words):
-    engine.published = published
-    refresh()
-    assert client.post("/v1/rank", json=BRIEF).json()["model_version"] == "v1"
-    ready = client.get("/readyz")
-    assert ready.status_code == 200
-    assert ready.json()["model_version"] == "v1"
-    assert "still serving v1" in ready.json()["problem"]
-    assert words in ready.json()["problem"]
-    assert "inner matter" not in ready.text
-    engine.published = "v3"
-    refresh()
-    assert (client.get("/readyz").json()["model_version"], client.get("/readyz").json()["problem"]) == ("v3", None)
+def test_many_at_a_time_are_answered_in_order_to_a_limit_and_who_leaves_makes_room(app, engine, client):
+    gate, inner = threading.Event(), engine.rank
 
-
-def test_what_has_not_changed_is_not_loaded_again(engine, client):
-    assert client.get("/livez").status_code == 200
-    refresh()
-    assert engine.ranked == [("v1", "sample")]  # once, at the start
-
-
-def test_a_failure_is_tried_again_only_when_it_is_due(engine, empty, monkeypatch):
-    real, tries = engine.load, []
-
-    def failing(home):
-        tries.append(home)
-        raise MemoryError("no room now")
-
-    served = bentoml.get_current_service().holder
-    served._engine = holder.Engine(failing, engine.stamp, engine.rank, NoReleaseError, NothingFitsError)
-    engine.published = "v1"
-    refresh()
-    refresh()
-    assert len(tries) == 1
-    assert "MemoryError" in assert_envelope(empty.get("/readyz"), 503)["message"]
-    served._engine = holder.Engine(real, engine.stamp, engine.rank, NoReleaseError, NothingFitsError)
-    later = holder.time.monotonic() + holder.RETRY_SECONDS
-    monkeypatch.setattr(holder, "time", SimpleNamespace(monotonic=lambda: later))
-    refresh()
-    assert empty.get("/readyz").json()["model_version"] == "v1"
-
-
-def test_the_home_is_watched_without_being_asked(app, engine, monkeypatch):
-    monkeypatch.setattr(holder, "POLL_SECONDS", 0.01)
-    with TestClient(app) as client:
-        assert client.get("/readyz").status_code == 503
-        engine.published = "v1"
-        for _ in range(200):
-            if client.get("/readyz").status_code == 200:
-                break
-        assert client.get("/readyz").json()["model_version"] == "v1"
-
-
-def test_a_request_keeps_the_release_it_started_with(engine, client):
-    inner = engine.rank
-
-    def swapping(release, brief, *, request_id):
-        engine.rank_hook()
+    def rank(release, brief, *, request_id):
+        assert gate.wait(60)
         return inner(release, brief, request_id=request_id)
 
-    service = bentoml.get_current_service()
-    service._engine = holder.Engine(engine.load, engine.stamp, swapping, NoReleaseError, NothingFitsError)
+    bentoml.get_current_service()._engine = replace(engine.as_engine(), rank=rank)
+    engine.ranked.clear()
 
-    def swap():
-        engine.published = "v2"
-        refresh()
+    async def scene():
+        callers = [Caller(app, str(number)) for number in range(MAX_IN_FLIGHT)]
+        while in_flight() < MAX_IN_FLIGHT:
+            await asyncio.sleep(0.01)
+        refused = Caller(app, "refused")
+        await refused.task
+        queued, computed = callers[5], callers[0]
+        for leaving in (queued, computed):
+            leaving.hang_up()
+            await leaving.task
+        # the one that is being computed cannot be stopped: one slot is free, not two
+        last = Caller(app, "last")
+        while in_flight() < MAX_IN_FLIGHT:
+            await asyncio.sleep(0.01)
+        again = Caller(app, "again")
+        await again.task
+        gate.set()
+        await asyncio.gather(*(caller.task for caller in callers), last.task)
+        return callers, last, [refused, again]
 
-    engine.rank_hook = swap
-    assert client.post("/v1/rank", json=BRIEF).json()["model_version"] == "v1"
-    assert client.get("/readyz").json()["model_version"] == "v2"
-
-
-def test_importing_the_service_loads_no_training_and_no_engine():
-    code = "import sys, serving.service; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    unwanted = {"mlflow", "sklearn", "training", "lightgbm", "matplotlib", "pandas"}
-    assert unwanted & set(ran.stdout.split()) == set()
-
-
-def test_importing_the_engine_loads_no_training_either():
-    code = "import sys; from serving.holder import default_engine; default_engine(); print(*sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    # LightGBM imports sklearn by itself where it is installed; a bento does not install it.
-    assert {"mlflow", "training"} & {name.split(".")[0] for name in ran.stdout.split()} == set()
-
-
-def test_telemetry_is_off_even_where_the_command_has_already_asked(monkeypatch):
-    monkeypatch.delenv("BENTOML_DO_NOT_TRACK", raising=False)
-    usage_stats.do_not_track.cache_clear()
-    assert usage_stats.do_not_track() is False  # as the `bentoml` command asks before it imports a service
-    no_telemetry()
-    assert usage_stats.do_not_track() is True
-    assert {"name": "BENTOML_DO_NOT_TRACK", "value": "True"} in WORKER_ENVIRONMENT
-
-
-def test_the_bento_installs_the_versions_of_the_lock_and_packs_no_training():
-    bento = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
-    locked = {line.split(" ;")[0].strip() for line in (ROOT / "requirements.lock").read_text().splitlines()}
-    assert [package for package in bento["python"]["packages"] if package not in locked] == []
-    assert not any("training" in pattern for pattern in bento["include"])
-    direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    known = {name.split(">")[0].split("=")[0] for name in direct} | {"starlette"}  # starlette comes with bentoml
-    assert {package.split("==")[0] for package in bento["python"]["packages"]} <= known
+    callers, last, refused = client.portal.call(scene)
+    assert [caller.status for caller in refused] == [429, 429]
+    assert all((b"retry-after", b"2") in caller.headers for caller in refused)
+    assert [number for number, caller in enumerate(callers) if caller.status == 499] == [0, 5]
+    assert [caller.status for caller in [*callers, last]].count(200) == MAX_IN_FLIGHT - 1
+    ranked = [brief_id for _, brief_id in engine.ranked]
+    assert ranked == [str(number) for number in range(MAX_IN_FLIGHT) if number != 5] + ["last"]

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +6,7 @@ import pytest
 
 from features.errors import DataError
 from features.matrix import NAMES
+from serving.artefact import read_json, write_json
 from serving.model import CHAIN, FORMAT, load_model, save_model
 from serving.stage import Stage, Trees
 
@@ -62,7 +62,7 @@ def test_an_artefact_keeps_every_ensemble_of_every_stage(world, tmp_path, others
         np.testing.assert_array_equal(again.expected(x)[quantity], expected, err_msg=quantity)
     np.testing.assert_array_equal(again.peer_fee(x), model.peer_fee(x))
     files = {f"{name}.{k}.txt" for name in given for k in range(len(others))}
-    assert {path.name for path in tmp_path.iterdir()} == {"model.json", *files}
+    assert {path.name for path in tmp_path.iterdir()} == {"model.json", "model.json.sha256", *files}
 
 
 def test_an_artefact_keeps_everything_else(world, saved):
@@ -76,15 +76,14 @@ def test_an_artefact_keeps_everything_else(world, saved):
 
 
 def test_nothing_is_pickled(saved):
-    assert {path.suffix for path in saved.iterdir()} == {".json", ".txt"}
+    assert {path.suffix for path in saved.iterdir()} == {".json", ".sha256", ".txt"}
 
 
 def with_json(change):
     def spoil(folder):
-        path = folder / "model.json"
-        data = json.loads(path.read_text())
+        data, _ = read_json(folder, "model.json")
         change(data)
-        path.write_text(json.dumps(data))
+        write_json(folder, "model.json", data)
 
     return spoil
 
@@ -119,7 +118,8 @@ def cut(name):
         (with_json(lambda d: d["trees"].pop("engagements.1.txt")), ["KeyError", "train again"]),
         (with_json(lambda d: d.pop("levels")), ["KeyError", "train again"]),
         (with_json(lambda d: d["settings"].update(nonsense=1)), ["train again"]),
-        (cut("model.json"), ["cannot be read", "train again"]),
+        (cut("model.json"), ["model.json is not the file that was saved", "train again"]),
+        (lambda folder: (folder / "model.json.sha256").unlink(), ["saved by an earlier version", "train again"]),
         (cut("engagements.0.txt"), ["cannot be read", "train again"]),
         (cut("engagements.1.txt"), ["cannot be read", "train again"]),
         (swapped("engagements.0.txt", "engagements.1.txt"), ["cannot be read", "train again"]),
@@ -129,8 +129,8 @@ def cut(name):
         (lambda folder: (folder / "model.json").unlink(), ["FileNotFoundError", "train again"]),
     ],
     ids=["features", "format", "last format", "more weights", "fewer weights", "no weights", "no digest", "key",
-         "settings", "json", "trees", "second trees", "swapped trees", "no trees", "no second trees", "empty trees",
-         "no json"],
+         "settings", "json", "no checksum", "trees", "second trees", "swapped trees", "no trees", "no second trees",
+         "empty trees", "no json"],
 )  # fmt: skip
 def test_a_broken_or_foreign_artefact_is_refused(world, copied, spoil, words):
     assert len(world.model.stages["engagements"].trees) == 2

@@ -7,9 +7,10 @@ import pytest
 from features.brief import parse_brief
 from features.declare import Family
 from features.matrix import FEATURES, NAMES
-from serving import candidates, ranking
-from serving.reasons import SAMPLE, Factors, explain
+from serving import ranking
+from serving.reasons import Factors, explain
 from serving.release import Release
+from serving.shortlist import sample_of
 
 WORDS = {
     "engagement": "Engagement", "cost": "Cost", "geography": "Geography", "niche": "Niche fit",
@@ -22,28 +23,19 @@ def asked(world, monkeypatch):
     """An answer, and the scores of all candidates and the rows that were picked."""
 
     def ask(goal, top=1000, release=world.release, **changes):
-        seen = {}
-        score, explained = candidates.score, ranking.explain
+        seen = []
+        found = ranking.shortlist
 
-        def score_spy(*args, **kwargs):
-            seen["scores"] = score(*args, **kwargs)
-            return seen["scores"]
+        def spy(*args):
+            seen.append(found(*args))
+            return seen[-1]
 
-        def explain_spy(model, goal, x, factors, picks):
-            seen["x"], seen["picks"] = x, picks
-            return explained(model, goal, x, factors, picks)
-
-        monkeypatch.setattr(candidates, "score", score_spy)
-        monkeypatch.setattr(ranking, "explain", explain_spy)
+        monkeypatch.setattr(ranking, "shortlist", spy)
         brief = {"goal": goal, "budget": 1e6, "top": top, "target_countries": {"SG": 1.0, "CN": 0.5}, **changes}
         answer = ranking.rank(release, parse_brief(brief), request_id="r")
-        return answer, seen["scores"], seen["picks"], seen["x"]
+        return answer, seen[-1].found.scores, seen[-1].picks, seen[-1].found.x
 
     return ask
-
-
-def sample_of(n):
-    return np.unique(np.linspace(0, n - 1, min(SAMPLE, n)).astype(int))
 
 
 @pytest.mark.parametrize("goal", ["conversion", "local", "engagement", "awareness"])
@@ -151,7 +143,12 @@ def test_one_feature_moves_only_its_own_factor(world):
     # trees share an effect out between features that interact
     stages = {name: replace(stage, trees=()) for name, stage in world.model.stages.items()}
     reasons = explain(
-        replace(world.model, stages=stages), "engagement", x, Factors(flat, flat, flat, 0.0), np.array([0, 2])
+        replace(world.model, stages=stages),
+        "engagement",
+        x,
+        Factors(flat, flat, flat, 0.0),
+        np.array([0, 2]),
+        np.arange(4),
     )
     first, second = ({reason.factor: reason.effect for reason in one} for one in reasons)
     assert {factor for factor in first if first[factor] != second[factor]} == {FEATURES[column].family.value}
@@ -165,7 +162,7 @@ def test_a_factor_of_the_formula_moves_its_own_factor(world):
         (Factors(flat, step, flat, 1.0), "geography", 1),
         (Factors(flat, flat, step, 1.0), "engagement", 1),
     ):
-        (reasons,) = explain(world.model, "conversion", x, factors, np.array([2]))
+        (reasons,) = explain(world.model, "conversion", x, factors, np.array([2]), np.arange(4))
         effects = {reason.factor: reason.effect for reason in reasons}
         assert effects.pop(name) == pytest.approx(0.5 * sign)
         assert set(effects.values()) == {0.0}
@@ -174,6 +171,6 @@ def test_a_factor_of_the_formula_moves_its_own_factor(world):
 def test_nothing_known_of_a_creator_still_gives_sentences(world):
     x = np.full((3, len(NAMES)), np.nan, dtype=np.float32)
     flat = np.zeros(3)
-    for reasons in explain(world.model, "conversion", x, Factors(flat, flat, flat, 0.0), np.arange(3)):
+    for reasons in explain(world.model, "conversion", x, Factors(flat, flat, flat, 0.0), np.arange(3), np.arange(3)):
         assert [reason.effect for reason in reasons] == [0.0] * 7
         assert {reason.text for reason in reasons} == {f"{word} makes little difference." for word in WORDS.values()}
