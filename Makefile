@@ -59,7 +59,7 @@ format: $(READY) ## let ruff mend what it can
 .PHONY: bench
 bench: $(READY) ## benchmarks, each beside its baseline
 	@$(BIN)/python -m benchmarks.train
-	@$(BIN)/python -m benchmarks.serve
+	@$(BIN)/python -m benchmarks.serving
 	@$(BIN)/python -m benchmarks.features --placements 100000 --creators 83334
 	@$(BIN)/python -m benchmarks.quality --worlds balanced,cliffs --sizes 2000,20000 --peers
 	@$(BIN)/python -m benchmarks.real_data

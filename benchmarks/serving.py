@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=_numbers, default=[100_000, 1_000_000], help="creators of the catalogues")
     parser.add_argument("--models", type=_words("shipped", "big"), default=["shipped", "big"])
     parser.add_argument("--only", type=_words(*SECTIONS), default=list(SECTIONS), help=", ".join(SECTIONS))
-    parser.add_argument("--huge", action="store_true", help="also ten million creators (15 GB of disk)")
+    parser.add_argument("--huge", action="store_true", help="also ten million creators (10 GB of disk)")
     parser.add_argument("--quick", action="store_true", help="few repetitions: to see that it runs")
     parser.add_argument("--work", type=Path, help="folder for market, home and catalogues; default: a temporary one")
     return parser.parse_args()

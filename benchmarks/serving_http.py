@@ -93,10 +93,10 @@ def start(report: Report, work: Path, sizes: list[int], model: str, quick: bool)
         report.line("  the first time, nothing prepared unless it was before", f"{first:.1f}")
         for step, took in alone(starting, home).items():
             report.line(f"  {step}, s", f"{took:.2f}")
-        for kind in ("RSS", "PSS", "private"):
+        for kind in ("RSS", "PSS", "own, not of files"):
             ours, noop = (held[-1][1][kind] for held in (found[OURS], found[NOOP]))
             report.line(f"  {kind} of a worker after an answer, MB", f"{ours:,.0f}", f"{noop:,.0f}", ours / noop)
-        for what, size in on_disk(home).items():
+        for what, size in sizes_of(home).items():
             report.line(f"  {what}, bytes a creator", f"{size / n:,.0f}")
 
 
@@ -110,12 +110,13 @@ def ready(what: str, home: Path) -> tuple[float, dict[str, float]]:
         server.stop()
 
 
-def on_disk(home: Path) -> dict[str, int]:
-    """Bytes of the catalogue in force and of what was prepared for it."""
-    from serving.prepared import FOLDER
+def sizes_of(home: Path) -> dict[str, int]:
+    """Bytes of the catalogue in force, in its folder, and of what was prepared for it."""
     from serving.release import load_release, read_release_file, store_path
 
-    release, names = load_release(home), read_release_file(home)
-    prepared = home / FOLDER / f"{release.model.digest}-{release.catalogue.digest}"
-    folders = {"catalogue": store_path(home, names.catalogue), "prepared": prepared}
-    return {name: sum(path.stat().st_size for path in folder.iterdir()) for name, folder in folders.items()}
+    folder = store_path(home, read_release_file(home).catalogue)
+    prepared = vars(load_release(home).prepared).values()
+    return {
+        "catalogue": sum(path.stat().st_size for path in folder.iterdir()),
+        "prepared": sum(getattr(array, "nbytes", 0) for array in prepared),
+    }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-WIDTHS = (54, 17, 17, 10, 9)
+WIDTHS = (54, 27, 27, 7, 7)
 HEADINGS = ("", "ours", "baseline", "ratio", "target")
 
 

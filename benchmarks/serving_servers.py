@@ -85,9 +85,11 @@ class Server:
         return max(psutil.Process(self._process.pid).children(recursive=True), key=lambda p: p.memory_info().rss)
 
     def memory(self) -> dict[str, float]:
-        """MB of a worker: resident, its proportional share of it, and what nobody else has."""
-        told = self.worker().memory_full_info()
-        return {"RSS": told.rss / 1e6, "PSS": told.pss / 1e6, "private": told.uss / 1e6}
+        """MB of a worker: resident, with its share of what others map too, and what is not of mapped files."""
+        lines = Path(f"/proc/{self.worker().pid}/smaps_rollup").read_text().splitlines()[1:]
+        kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        named = {"RSS": "Rss", "PSS": "Pss", "own, not of files": "Anonymous"}
+        return {name: kilobytes[kernel] * 1024 / 1e6 for name, kernel in named.items()}
 
     def stop(self) -> None:
         """End the server and all that it started."""

@@ -101,12 +101,6 @@ def _iso_date(value: object) -> object:
     return value
 
 
-def _no_exploration(share: float) -> float:
-    if share > 0:
-        raise ValueError("exploration is not available in this version; leave it 0")
-    return share
-
-
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "..."
@@ -219,10 +213,10 @@ class Brief(_Part):
     top: int = Field(default=20, strict=True, ge=1, le=1000, description="how many picks")
     rank_by: RankBy = "roi"
     explain: Flag = Field(default=True, description="give reasons with every pick")
-    explore_share: Annotated[
-        float, Field(strict=True, ge=0, le=0.5, description="0 in this version"), AfterValidator(_no_exploration)
-    ] = 0.0
-    seed: int | None = Field(default=None, strict=True, ge=0, lt=2**63)
+    explore_share: float = Field(
+        default=0.0, strict=True, ge=0, le=0.5, description="share of the slots that are filled to learn"
+    )
+    seed: int | None = Field(default=None, strict=True, ge=0, lt=2**63, description="of what is drawn at random")
     filters: Filters = Filters()
 
 

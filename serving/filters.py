@@ -1,7 +1,6 @@
 """Who may be picked for a brief: each creator is counted once, under the first filter that removes it."""
 
 from collections.abc import Callable, Iterable, Mapping
-
 from typing import NoReturn
 
 import numpy as np

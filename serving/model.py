@@ -250,7 +250,9 @@ def load_model(folder: Path) -> Model:
             for trees in stage.trees:
                 _ = trees.booster, trees.shap  # parsed now, so that a broken file is refused here and not in a request
     except (OSError, ValueError, KeyError, TypeError, LightGBMError) as error:
-        raise DataError(f"model in {folder.name} cannot be read ({type(error).__name__}: {error}): train again") from error
+        raise DataError(
+            f"model in {folder.name} cannot be read ({type(error).__name__}: {error}): train again"
+        ) from error
     return model
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 
 from features.brief import Brief
-from features.matrix import NAMES, schema_hash
+from features.matrix import schema_hash
 from features.profile import PRICE_SOURCES
 from serving.answers import Confidence, Expected, FeeSource, Pick, QuoteWorthAsking, RankAnswer
-from serving.candidates import ESTIMATED, Candidates, Ints, Scores, possible_rois
+from serving.candidates import ESTIMATED, Scores, possible_rois
+from serving.explore import PLACEMENTS, known_well
 from serving.filters import NothingFits
 from serving.interval import roi_interval
 from serving.model import Model
@@ -14,10 +15,7 @@ from serving.quotes import worth_asking
 from serving.reasons import Factors, explain
 from serving.release import Release
 from serving.shortlist import Shortlist, shortlist
-from serving.stage import Matrix
 from serving.steps import step
-
-KNOWN_WELL = 3  # settled placements from which a creator's own record counts as known
 
 
 def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
@@ -37,6 +35,7 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
             explained = brief.rank_by if np.isnan(scores.value).all() else brief.goal
             reasons = explain(model, explained, found.x, _factors(model, brief, short), picks, short.sample)
     low, high, profit = roi_interval(possible_rois(model, brief.goal, found, picks))
+    known = known_well(found.x[picks, PLACEMENTS], found.source[picks])
     display = catalogue.display[rows[picks]].to_dicts()
     answered = []
     for position, (pick, shown) in enumerate(zip(picks, display, strict=True)):
@@ -59,8 +58,10 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
                 roi_low=_known(low[position]),
                 roi_high=_known(high[position]),
                 p_profit=_known(profit[position]),
-                confidence=_confidence(found.x[pick], found.source[pick], followers),
+                confidence=_confidence(known[position], found.x[pick, PLACEMENTS], found.source[pick], followers),
                 reasons=() if reasons is None else reasons[position],
+                explore=position >= len(picks) - short.explored,
+                propensity=short.chance if position >= len(picks) - short.explored else 1.0,
             )
         )
     return RankAnswer(
@@ -78,7 +79,7 @@ def rank(release: Release, brief: Brief, *, request_id: str) -> RankAnswer:
         considered=found.considered,
         filtered_out=dict(found.removed),
         picks=tuple(answered),
-        quotes_worth_asking=_quotes(release, brief, found, picks),
+        quotes_worth_asking=_quotes(release, brief, short),
     )
 
 
@@ -97,8 +98,9 @@ def value_basis(model: Model, goal: str) -> dict[str, object]:
     }
 
 
-def _quotes(release: Release, brief: Brief, found: Candidates, picks: Ints) -> tuple[QuoteWorthAsking, ...]:
-    asked, gains = worth_asking(release.model, brief.rank_by, found, picks)
+def _quotes(release: Release, brief: Brief, short: Shortlist) -> tuple[QuoteWorthAsking, ...]:
+    found, picks = short.found, short.picks
+    asked, gains = worth_asking(release.model, brief.rank_by, found, short.best)
     names = release.catalogue.display["creator_id"].gather(found.rows[asked])
     return tuple(
         QuoteWorthAsking(
@@ -145,12 +147,10 @@ def _fee_source(source: float) -> FeeSource:
     return PRICE_SOURCES[int(source)]  # type: ignore[return-value]
 
 
-def _confidence(row: Matrix, source: float, followers: float) -> Confidence:
-    placements = float(np.expm1(row[NAMES.index("creator_placements")]))
-    priced = source != ESTIMATED
-    if placements >= KNOWN_WELL - 0.5 and priced:
+def _confidence(known: bool, log_placements: float, source: float, followers: float) -> Confidence:
+    if known:
         return "high"
-    if placements < 0.5 and (not priced or np.isnan(followers)):
+    if np.expm1(log_placements) < 0.5 and (source == ESTIMATED or np.isnan(followers)):
         return "low"
     return "medium"
 

@@ -46,6 +46,7 @@ class Screened:
         rows: their rows in the catalogue, ascending.
         order: about what `rank_by` asks to be highest; NaN where the exact one is.
         margin: how far it may be off.
+        relative: how far value and cost may be off, relatively.
         unsure: whether the margin is wide for want of an exact fee.
         value, cost, fee, fee_spread: about those of `Candidates`, NaN where the order does not depend on them; the
             spread is exact.
@@ -55,6 +56,7 @@ class Screened:
     rows: NDArray[np.int64]
     order: Floats
     margin: Floats
+    relative: Floats
     unsure: Mask
     value: Floats
     cost: Floats
@@ -166,8 +168,9 @@ class _Scorer:
         scores = valued(model, expected, fee, asked.briefs, share, credibility, np.zeros(1, dtype=np.int64))
         order = order_of(scores, asked.brief.rank_by)
         size = {"roi": scores.roi + 1.0, "profit": np.abs(scores.value) + np.abs(scores.cost)}
-        margin = np.where(unsure, self._error_unsure, self._error) * np.abs(size.get(asked.brief.rank_by, order))
-        found = Screened(rows, order, np.nan_to_num(margin), unsure, scores.value, scores.cost, fee, spread, source)
+        relative = np.where(unsure, self._error_unsure, self._error)
+        margin = np.nan_to_num(relative * np.abs(size.get(asked.brief.rank_by, order)))
+        found = Screened(rows, order, margin, relative, unsure, scores.value, scores.cost, fee, spread, source)
         return found if leave_early or len(at) == len(rows) else found.part(at)
 
     def _price(self, out: Floats, rows: NDArray[np.int64], context: Context, fee: Floats) -> None:
@@ -352,4 +355,4 @@ def _take(state: CreatorState, rows: NDArray[np.int64]) -> CreatorState:
 
 def _nobody(rows: NDArray[np.int64]) -> Screened:
     none = np.zeros(0)
-    return Screened(rows, none, none, none > 0, none, none, none, none, none)
+    return Screened(rows, none, none, none, none > 0, none, none, none, none, none)

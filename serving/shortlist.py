@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.brief import Brief
+from features.matrix import FEATURES, STATIC
 from serving.candidates import ESTIMATED, Asked, Candidates, Ints, ask, eligible, scored
+from serving.explore import PLACEMENTS, POOL, draw, explored_slots, known_well, upper_bounds
 from serving.filters import Removed, fee_filters
-from serving.model import Model
 from serving.quotes import askable, within_reach
 from serving.release import Release
 from serving.screen import Screened, screen
@@ -29,13 +30,22 @@ class Shortlist:
 
     Attributes:
         found: in the order of the catalogue.
-        picks: positions of the best, best first.
+        picks: positions of the best, best first, and then of the explored ones.
         sample: positions of some spread evenly over all candidates.
+        explored: how many of the picks, the last ones, were drawn to learn.
+        chance: with which each of them was drawn.
     """
 
     found: Candidates
     picks: Ints
     sample: Ints
+    explored: int = 0
+    chance: float = 1.0
+
+    @property
+    def best(self) -> Ints:
+        """The picks that were not drawn."""
+        return self.picks[: len(self.picks) - self.explored]
 
 
 def shortlist(release: Release, brief: Brief) -> Shortlist:
@@ -51,45 +61,107 @@ def shortlist(release: Release, brief: Brief) -> Shortlist:
     if release.prepared is None or release.model.commission_rate is not None:
         return _plain(asked, rows, removed)
     with step("screen"):
-        screened, passed = screen(asked, release.prepared, rows, removed, _Bar(release.model, brief).thin)
+        screened, passed = screen(asked, release.prepared, rows, removed, _Bars(asked).thin)
     with step("score"):
         return _settled(asked, screened, passed, removed)
 
 
-class _Bar:
-    """What a candidate must reach to matter, as far as is known after some of them; it only rises."""
+class _Highest:
+    """The least that one of the `wanted` highest must be, as far as is known; it only rises."""
 
-    def __init__(self, model: Model, brief: Brief) -> None:
-        self._model, self._rank_by = model, brief.rank_by
-        self._wanted = brief.top + 1
-        self._best = np.zeros(0)  # the highest lower bounds so far, ascending, `wanted` of them at most
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self.bounds = np.zeros(0)  # the highest lower bounds so far, ascending
+
+    def after(self, low: Floats) -> float:
+        """That least, after some more candidates with these lower bounds; -inf until there are as many as wanted."""
+        least = self.bounds[0] if len(self.bounds) == self._wanted else -np.inf
+        self.bounds = np.sort(np.concatenate([self.bounds, low[low > least]]))[-self._wanted :]
+        return float(self.bounds[0]) if len(self.bounds) == self._wanted else -np.inf
+
+
+class _Bars:
+    """Leaves out whom an answer cannot need, going by all candidates so far."""
+
+    def __init__(self, asked: Asked) -> None:
+        slots = explored_slots(asked.brief.explore_share, asked.brief.top)
+        self._asked = asked
+        self._order = _Highest(asked.brief.top - slots + 1)
+        self._upper = _Highest(POOL * slots + asked.brief.top) if slots else None
 
     def thin(self, part: Screened) -> Screened:
-        """Those who may be picked, be the best one left out, or be worth asking for a fee."""
+        """Those who may be picked, be the best one left out, be worth asking for a fee, or be drawn."""
+        model, brief = self._asked.release.model, self._asked.brief
         low, high = part.order - part.margin, part.order + part.margin
-        least = self._best[0] if len(self._best) == self._wanted else -np.inf
-        self._best = np.sort(np.concatenate([self._best, low[(low > least) & ~part.unsure]]))[-self._wanted :]
-        if len(self._best) < self._wanted:
+        # what is unsure says little of how high the others must get
+        bar = self._order.after(low[~part.unsure])
+        if bar == -np.inf:
             return part
-        # the last pick returns no less than the second of these
-        reach = within_reach(self._model, self._rank_by, part, float(self._best[1]))
-        return part.part(np.union1d(np.flatnonzero(high >= self._best[0]), reach))
+        # the last pick returns no less than the second lowest of these bounds
+        reach = within_reach(model, brief.rank_by, part, float(self._order.bounds[min(1, len(self._order.bounds) - 1)]))
+        keep = [np.flatnonzero(high >= bar), reach]
+        if self._upper is not None:
+            low, high = _upper_range(self._asked, part)
+            bar = self._upper.after(low[~part.unsure])
+            keep.append(np.flatnonzero((high >= bar) | (part.unsure & ~np.isnan(high))))
+        return part.part(_union(*keep))
 
 
 def _settled(asked: Asked, screened: Screened, passed: Ints, removed: Removed) -> Shortlist:
     """Score exactly whom the answer may need, and a sample of all that passed the filters."""
     model, brief = asked.release.model, asked.brief
+    slots = explored_slots(brief.explore_share, brief.top)
+    top = brief.top - slots
     sample = passed[sample_of(len(passed))]
-    best = contenders(screened.order, screened.margin, brief.top + 1)
+    needed = [contenders(screened.order, screened.margin, top + 1)]
+    if slots:
+        low, high = _upper_range(asked, screened)
+        able = np.flatnonzero(~np.isnan(high))
+        middle, margin = (high[able] + low[able]) / 2, (high[able] - low[able]) / 2
+        needed.append(able[contenders(middle, margin, POOL * slots + brief.top)])
     # an unsure one hardly ever gets among the picks; if one does, it is asked again
-    last = _last(screened, brief.top) if len(passed) > brief.top else (np.nan, np.nan)
-    rows = _union(sample, screened.rows[best], screened.rows[askable(model, brief.rank_by, screened, *last)])
+    last = _last(screened, top) if len(passed) > top else (np.nan, np.nan)
+    needed.append(askable(model, brief.rank_by, screened, *last))
+    rows = _union(sample, *(screened.rows[positions] for positions in needed))
     found = scored(asked, rows)
-    exact = float(found.order[found.best(brief.top)[-1]])
+    exact = float(found.order[found.best(top)[-1]])
     if exact > last[1]:
         rows = _union(rows, screened.rows[askable(model, brief.rank_by, screened, exact, exact)])
         found = scored(asked, rows)
-    return Shortlist(replace(found, removed=removed.counts), found.best(brief.top), np.searchsorted(rows, sample))
+    return _drawn(asked, replace(found, removed=removed.counts), np.searchsorted(rows, sample))
+
+
+def _drawn(asked: Asked, found: Candidates, sample: Ints) -> Shortlist:
+    """The picks of those scored exactly."""
+    brief, model, scores = asked.brief, asked.release.model, found.scores
+    slots = explored_slots(brief.explore_share, brief.top)
+    best = found.best(brief.top - slots)
+    if not slots:
+        return Shortlist(found, best, sample)
+    upper = upper_bounds(
+        model, brief.goal, brief.rank_by, found.order, scores.value, scores.cost, found.fee_spread
+    )  # fmt: skip
+    uncertain = ~known_well(found.x[:, PLACEMENTS], found.source)
+    drawn = draw(upper, uncertain, best, slots, np.random.default_rng(brief.seed))
+    picks = np.concatenate([best, drawn.slots])
+    return Shortlist(found, picks, sample, explored=len(drawn.slots), chance=drawn.chance)
+
+
+def _upper_range(asked: Asked, part: Screened) -> tuple[Floats, Floats]:
+    """Between what the upper bound of each uncertain candidate lies, NaN for the others."""
+    model, brief = asked.release.model, asked.brief
+    static = asked.release.catalogue.state.static[part.rows, STATIC.index(FEATURES[PLACEMENTS])]
+    known = known_well(static, part.source)
+    ends = [
+        upper_bounds(model, brief.goal, brief.rank_by, order, part.value * factor, part.cost, part.fee_spread)
+        for order in (part.order - part.margin, part.order + part.margin)
+        # the interval's width goes by the size of the value
+        for factor in (1.0 - part.relative, 1.0 + part.relative)
+    ]
+    low, high = np.min(ends, axis=0), np.max(ends, axis=0)
+    # a cost that is a little off moves what is paid by as much
+    slack = part.relative * np.abs(part.cost) if brief.rank_by == "profit" else 0.0
+    return np.where(known, np.nan, low - slack), np.where(known, np.nan, high + slack)
 
 
 def _union(*rows: Ints) -> Ints:
@@ -117,7 +189,7 @@ def _plain(asked: Asked, rows: Ints, removed: Removed) -> Shortlist:
         if not keep.any():
             removed.refuse_nobody()
         found = replace(found.part(np.flatnonzero(keep)), removed=removed.counts)
-    return Shortlist(found, found.best(asked.brief.top), sample_of(len(found.rows)))
+    return _drawn(asked, found, sample_of(len(found.rows)))
 
 
 def sample_of(n: int) -> Ints:

@@ -44,7 +44,7 @@ REFUSED = [
     ({"product_margin": 40}, "product_margin", ["at most 1"]),
     ({"product_price": -1}, "product_price", ["at least 0"]),
     ({"explain": "yes"}, "explain", ["true or false"]),
-    ({"explore_share": 0.2}, "explore_share", ["not available in this version", "leave it 0"]),
+    ({"explore_share": -0.1}, "explore_share", ["at least 0"]),
     ({"explore_share": 0.7}, "explore_share", ["at most 0.5"]),
     ({"seed": 1.5}, "seed", ["a whole number"]),
     ({"filters": []}, "filters", ["an object"]),

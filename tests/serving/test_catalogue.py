@@ -123,8 +123,8 @@ def with_json(**changes):
         (with_json(format=99), ["influencer-roi catalogue DIR"]),
         (with_json(words={}), ["TypeError", "influencer-roi catalogue DIR"]),
     ],
-    ids=["array", "list", "names", "json", "no array", "a byte", "a byte of names", "a byte of json", "rows", "features",
-         "format", "words"],
+    ids=["array", "list", "names", "json", "no array", "a byte", "a byte of names", "a byte of json", "rows",
+         "features", "format", "words"],
 )  # fmt: skip
 def test_a_broken_or_foreign_catalogue_is_refused(copied, spoil, words):
     spoil(copied)

@@ -53,7 +53,7 @@ BAD_REQUESTS = [
     ({**BRIEF, "top": 0}, "top", ["at least 1"]),
     ({**BRIEF, "top": 10**9}, "top", ["at most 1000"]),
     ({**BRIEF, "filters": {"min_followers": 9, "max_followers": 1}}, "filters.max_followers", ["min_followers"]),
-    ({**BRIEF, "explore_share": 0.1}, "explore_share", ["not available"]),
+    ({**BRIEF, "explore_share": 0.6}, "explore_share", ["at most 0.5"]),
     ({**BRIEF, "brief_id": "no-rate"}, "currency", ["no rate from SGD"]),
     ('{"goal": "awareness", "budget": NaN}', None, ["JSON", "NaN"]),
     ("", None, ["empty", '"goal"']),
