@@ -7,6 +7,8 @@ of it; creators are drawn from the sample's. With `--work` all that is kept and 
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +19,7 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", "OPENBLAS_N
 
 def main() -> None:
     os.environ.update(ENVIRONMENT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that servers are ended too
     asked = arguments()
     if asked.work:
         asked.work.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,8 @@ def ready(what: str, home: Path) -> tuple[float, dict[str, float]]:
 
 def sizes_of(home: Path) -> dict[str, int]:
     """Bytes of the catalogue in force, in its folder, and of what was prepared for it."""
-    from serving.release import load_release, read_release_file, store_path
+    from serving.release import load_release
+    from serving.release_file import read_release_file, store_path
 
     folder = store_path(home, read_release_file(home).catalogue)
     prepared = vars(load_release(home).prepared).values()

@@ -18,7 +18,7 @@ WHAT = {SHIPPED: "model as shipped", BIG: f"{TREES} trees x {LEAVES} leaves x {R
 
 def trained(work: Path) -> Path:
     """A home trained on the sample market, made in `work` unless it lies there."""
-    from serving.release import FILE
+    from serving.release_file import FILE
 
     market, home = work / "market", work / "home"
     if not (home / FILE).exists():
@@ -30,7 +30,7 @@ def trained(work: Path) -> Path:
 
 def publish(work: Path, model: str, creators: int) -> Path:
     """Put a model (SHIPPED or BIG) and a grown catalogue in force, made if they are not there; the home."""
-    from serving.release import CATALOGUE, MODEL, ReleaseFile, read_release_file, write_release_file
+    from serving.release_file import CATALOGUE, MODEL, ReleaseFile, read_release_file, write_release_file
 
     home, first = trained(work), work / "first.txt"
     if not first.exists():
@@ -47,7 +47,7 @@ def publish(work: Path, model: str, creators: int) -> Path:
 
 def _made(home: Path, tag: str, write: Callable[[Path], None]) -> None:
     """An artefact of the home's store, written unless it is there whole."""
-    from serving.release import store_path
+    from serving.release_file import store_path
 
     folder = store_path(home, tag)
     if folder.exists():
@@ -63,7 +63,7 @@ def _made(home: Path, tag: str, write: Callable[[Path], None]) -> None:
 def write_catalogue(home: Path, tag: str, creators: int, folder: Path) -> None:
     from benchmarks.grown import write_grown
     from serving.catalogue import load_catalogue
-    from serving.release import store_path
+    from serving.release_file import store_path
 
     write_grown(load_catalogue(store_path(home, tag)), creators, folder)
 
@@ -75,7 +75,7 @@ def write_big(home: Path, tag: str, market: Path, folder: Path) -> None:
     most often.
     """
     from serving.model import load_model, save_model
-    from serving.release import store_path
+    from serving.release_file import store_path
 
     model = load_model(store_path(home, tag))
     path = [stage for stage in model.path_to("conversion") if stage.trees]

@@ -7,7 +7,7 @@ would make both slower and neither fair. More cores are used by more workers (`s
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -43,6 +43,10 @@ class OneThread:
             if not queued.cancel():
                 await _ended(result)
             raise
+
+    def begin(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """Queue it without waiting, also where no event loop runs yet."""
+        return self._executor.submit(function, *args, **kwargs)
 
     def close(self) -> None:
         """Finish what is being computed, drop what is queued."""

@@ -37,10 +37,28 @@ class Engine:
 
 def default_engine() -> Engine:
     """The real engine. Imported on call: the supervising process and `bentoml build` never need it."""
+    from serving import tree_shap  # noqa: PLC0415
     from serving.ranking import NothingFits, rank  # noqa: PLC0415
-    from serving.release import NoRelease, load_release, release_stamp  # noqa: PLC0415
+    from serving.release import NoRelease, load_served  # noqa: PLC0415
+    from serving.release_file import release_stamp  # noqa: PLC0415
 
-    return Engine(load_release, release_stamp, rank, NoRelease, NothingFits)
+    # until they are compiled, once it answers, reasons take the slower way
+    tree_shap.postpone()
+    return Engine(load_served, release_stamp, rank, NoRelease, NothingFits)
+
+
+def compile_scoring() -> None:
+    """Compile what every answer needs; takes seconds, a half of them beside other threads."""
+    from serving.kernels import compile_loops  # noqa: PLC0415
+
+    compile_loops()
+
+
+def compile_reasons() -> None:
+    """Compile what makes reasons fast."""
+    from serving.tree_shap import compile_loops  # noqa: PLC0415
+
+    compile_loops()
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 _Loop = TypeVar("_Loop", bound=Callable[..., None])
+
+I4, I8, F4, F8, U1 = types.int32, types.int64, types.float32, types.float64, types.uint8
 
 BLOCK = 2048  # rows whose masks stay in the innermost cache
 STEP = 4  # splits asked in one pass over a block
@@ -30,29 +32,27 @@ def _compiled(loop: _Loop) -> _Loop:
     return njit(nogil=True, error_model="numpy", boundscheck=False)(loop)  # type: ignore[return-value] # called alike
 
 
-@_compiled
-def count_above(values: Array, edges: Array, missing: int, out: Array) -> None:
-    """How many of at most 255 float32 edges each float32 value is above, as bytes; `missing` for NaN."""
-    n = len(values)
-    for low in range(0, n, BLOCK):
-        high = min(low + BLOCK, n)
-        x, bytes_ = values[low:high], out[low:high]
-        for i in range(len(x)):
-            bytes_[i] = np.uint8(0)
-        for j in range(len(edges)):
-            edge = edges[j]
-            for i in range(len(x)):
-                bytes_[i] = np.uint8(bytes_[i] + np.uint8(x[i] > edge))
-        for i in range(len(x)):
-            if np.isnan(x[i]):
-                bytes_[i] = np.uint8(missing)
+def compile_loops() -> None:
+    """Compile every loop for the arrays it gets, instead of in the first request; takes seconds."""
+    ints, longs, floats, singles, bytes_ = (types.Array(of, 1, "C") for of in (I4, I8, F8, F4, U1))
+    rows, matrix, table = (types.Array(of, 2, "C") for of in (U1, F8, I4))
+    masks, flags = types.Array(types.uint32, 1, "C"), types.Array(types.boolean, 1, "C")
+    group, goes = (ints, ints, table, ints, bytes_), types.Array(types.int8, 1, "C")
+    loops: dict[Any, tuple[types.Type, ...]] = {
+        walk: (rows, *group, bytes_, *group, masks, table),
+        prune: (*[ints] * 5, goes, ints, bytes_, ints, ints, bytes_, masks, ints, longs, longs),
+        add_linear: (matrix, *[singles] * 4, matrix, matrix, floats, table, ints, table),
+        count_about: (matrix, floats, longs, singles, longs, bytes_, rows, flags),
+    }
+    for loop, arguments in loops.items():
+        loop.compile(arguments)
 
 
 @_compiled
 def count_about(
     values: Array, off: Array, source: Array, edges: Array, start: Array, missing: Array, out: Array, unsure: Array
 ) -> None:
-    """The same for many columns of values that may each be a little away from the true one.
+    """How many of at most 255 float32 edges values are above, as bytes, though each may be a little off.
 
     Args:
         values: before they are rounded to float32, shape (v, n).

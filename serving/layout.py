@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from features.matrix import FEATURES
 from serving.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NAN, MISSING_NONE, MISSING_ZERO, ZERO, Tree, parse_trees
-from serving.kernels import MOST_LEAVES, count_above
+from serving.kernels import MOST_LEAVES, count_about
 from serving.model import Model
 from serving.stage import Stage
 
@@ -53,23 +53,21 @@ class Column:
     def _edges(self) -> NDArray[np.float32]:
         return np.array(self.edges, dtype=np.float32)
 
-    def bytes_of(self, values: NDArray[np.float32], out: Bytes | None = None) -> Bytes:
+    def bytes_of(self, values: NDArray[np.float32]) -> Bytes:
         """The byte of each value, shape (n,).
 
         >>> Column(0, MISSING_NAN, True, (1.0, 2.0)).bytes_of(np.array([1.0, 1.5, 9.0, np.nan], np.float32)).tolist()
         [0, 1, 2, 0]
         """
-        out = np.empty(len(values), dtype=np.uint8) if out is None else out
         if self.categories is not None:
             known = np.nan_to_num(values, nan=-1.0)
             whole = np.trunc(np.clip(known, -1.0, 2.0**31 - 1)).astype(np.int64)
-            out[:] = ~np.isin(whole, sorted(self.categories))
-            return out
+            return (~np.isin(whole, sorted(self.categories))).astype(np.uint8)
         if self.minds_zero:
             zero = np.float32(np.nan if self.missing == MISSING_ZERO else 0.0)
             values = np.where(np.abs(values) <= ZERO, zero, values)
-        count_above(np.ascontiguousarray(values), self._edges, self.missing_byte, out)
-        return out
+        above = np.searchsorted(self._edges, values).astype(np.uint8)
+        return np.where(np.isnan(values), np.uint8(self.missing_byte), above)
 
     @cached_property
     def minds_zero(self) -> bool:
@@ -82,6 +80,56 @@ class Column:
         if self.missing == MISSING_NONE:
             return int((self._edges < 0.0).sum())
         return 0 if self.missing_left else MOST_EDGES
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Columns that read values, as arrays for `count_about`.
+
+    Attributes:
+        columns: what they are.
+        source: row of the values that each reads, shape (c,).
+        edges, start: all their edges, and where each column's begin, shape (c + 1,).
+        missing: byte of a missing value, shape (c,).
+    """
+
+    columns: tuple[Column, ...]
+    source: NDArray[np.int64]
+    edges: NDArray[np.float32]
+    start: NDArray[np.int64]
+    missing: Bytes
+
+    @classmethod
+    def of(cls, columns: Sequence[Column], features: Sequence[int]) -> "Readers":
+        """Of columns that read some features, a row of the values each."""
+        edges = [np.array(column.edges, dtype=np.float32) for column in columns]
+        return cls(
+            columns=tuple(columns),
+            source=np.array([features.index(column.feature) for column in columns], dtype=np.int64),
+            edges=np.concatenate([np.zeros(0, np.float32), *edges]),
+            start=np.cumsum([0, *map(len, edges)]),
+            missing=np.array([0 if c.categories is not None else c.missing_byte for c in columns], dtype=np.uint8),
+        )
+
+    def read(self, values: Floats, off: Floats, out: Bytes) -> NDArray[np.bool_]:
+        """Fill in the bytes; whose could be others, were a value as far off as it may be, shape (n,).
+
+        Args:
+            values: before they are rounded to float32, shape (features, n).
+            off: how far each row of them may be from the true ones, shape (features,).
+            out: takes the bytes, shape (c, n).
+        """
+        unsure = np.zeros(values.shape[1], dtype=bool)
+        count_about(values, off, self.source, self.edges, self.start, self.missing, out, unsure)
+        for place, column in enumerate(self.columns):
+            if column.categories is not None or column.minds_zero:
+                value, by = values[self.source[place]], off[self.source[place]]
+                low, high = (column.bytes_of((value + sign * by).astype(np.float32)) for sign in (-1.0, 1.0))
+                unsure |= low != high
+                if column.missing == MISSING_ZERO and by > 0.0:
+                    unsure |= np.abs(value) <= by  # zero, between them, goes where neither need go
+                out[place] = low
+        return unsure
 
 
 @dataclass(frozen=True)
@@ -172,7 +220,10 @@ def lay_out(model: Model) -> Layout:
                 raise CannotLayOutError(f"trees of {stage.quantity}: {error}") from error
             found += [(row, trees.weight, tree) for tree in parsed]
     most = max((len(tree.leaf_value) for _, _, tree in found), default=1)
-    if model.fee is not None and any(_reads_price(tree) for row, _, tree in found if stages[row] is model.fee):
+    priced = [f + half for f in range(len(FEATURES)) if _source(f) == "price" for half in (0, len(FEATURES))]
+    if model.fee is not None and (
+        model.fee.coef[priced].any() or any(_reads_price(tree) for row, _, tree in found if stages[row] is model.fee)
+    ):
         raise CannotLayOutError("the fee is predicted from what a fee buys")
     if most > MOST_LEAVES:
         raise CannotLayOutError(f"a tree has {most} leaves, more than {MOST_LEAVES}")

@@ -22,7 +22,7 @@ from features.matrix import FEATURES, define_features
 from features.value import GOALS
 from serving.artefact import check_files, checksum, read_json, write_json
 from serving.catalogue import Catalogue
-from serving.layout import Bytes, Layout
+from serving.layout import Bytes, Layout, Readers
 from serving.model import Model
 from serving.stage import Floats, Matrix, Scaler
 
@@ -94,8 +94,8 @@ def prepare(layout: Layout, model: Model, catalogue: Catalogue, allocate: Alloca
     allocate = allocate or _in_memory
     state = catalogue.state
     n, static = len(state), [position for position, f in enumerate(FEATURES) if f.scope == "creator"]
-    place = {feature: column for column, feature in enumerate(static)}
     columns = layout.columns[: layout.creator_columns]
+    readers = Readers.of(columns, static)
     bytes_ = allocate("bytes", (len(columns), n), np.uint8)
     base = allocate("base", (len(layout.stages), n), np.int32)
     beside = allocate("beside_price", (len(BESIDE_PRICE), n), np.float32)
@@ -103,10 +103,11 @@ def prepare(layout: Layout, model: Model, catalogue: Catalogue, allocate: Alloca
     # what it is for must not matter: these read nothing of the brief
     briefs = encode_briefs([{"goal": GOALS[0]}], catalogue.words)
     for low in range(0, n, ROWS_AT_ONCE):
-        block = np.ascontiguousarray(state.static[low : low + ROWS_AT_ONCE])
+        block = np.asarray(state.static[low : low + ROWS_AT_ONCE])
         high = low + len(block)
-        for row, column in enumerate(columns):
-            column.bytes_of(np.ascontiguousarray(block[:, place[column.feature]]), np.asarray(bytes_[row, low:high]))
+        found = np.empty((len(columns), len(block)), dtype=np.uint8)
+        readers.read(np.ascontiguousarray(block.T, dtype=np.float64), np.zeros(len(static)), found)
+        bytes_[:, low:high] = found
         part = linear_part(model, layout, static, block) + intercept
         base[:, low:high] = np.rint(part * layout.scale).T
         context = brief_context(state.span(low, high), briefs, -1, catalogue.words, len(catalogue.tier_names))

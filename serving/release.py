@@ -1,12 +1,6 @@
-"""The release: which model and which catalogue are served, named by one small file in the home.
+"""The release: one model and one catalogue that belong together, loaded as release.json names them."""
 
-`release.json` is written beside and renamed, so a reader sees the old one or the new one, never half of either.
-The artefacts lie in the BentoML model store of the home (`bentoml/models/<name>/<version>`).
-"""
-
-import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,26 +14,15 @@ from serving.catalogue import Catalogue, load_catalogue
 from serving.layout import CannotLayOutError, lay_out
 from serving.model import Model, load_model
 from serving.prepared import Prepared, open_prepared, prepare
+from serving.release_file import FILE, STORE, read_release_file, store_path
 
-FILE = "release.json"
-STORE = "bentoml"
-MODEL, CATALOGUE = "influencer-roi-model", "influencer-roi-catalogue"
-
+WARMED = 100  # creators that all but the first sample brief are asked of
 
 log = logging.getLogger("bentoml.influencer_roi")
 
 
 class NoRelease(DataError):
     """There is nothing to serve yet."""
-
-
-@dataclass(frozen=True)
-class ReleaseFile:
-    """What release.json says: two tags (`name:version`), and the tags served before, for a rollback."""
-
-    model: str
-    catalogue: str
-    previous: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,57 +67,17 @@ class Release:
 
     @property
     def sample_briefs(self) -> list[Brief]:
-        """Briefs for warming up, of goals the model can answer."""
-        briefs = []
+        """Briefs for warming up, of goals the model can answer: one to everybody, the others to a few."""
+        briefs: list[Brief] = []
+        few = self.catalogue.display["creator_id"][:WARMED].to_list()
         for payload in self.catalogue.sample_briefs:
             try:
                 self.model.require(payload["goal"])
             except DataError:
                 continue
-            briefs.append(parse_brief({**payload, "rank_by": "value"}))
+            named = {"filters": {"creator_ids": few}} if briefs else {}
+            briefs.append(parse_brief({**payload, **named, "rank_by": "value"}))
         return briefs
-
-
-def store_path(home: Path, tag: str) -> Path:
-    """Folder of an artefact in the home's BentoML model store."""
-    name, version = tag.split(":")
-    return home / STORE / "models" / name / version
-
-
-def read_release_file(home: Path) -> ReleaseFile | None:
-    """The release in force, or None where nothing was published.
-
-    Raises:
-        DataError: the file is not readable.
-    """
-    path = home / FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return ReleaseFile(data["model"], data["catalogue"], tuple((m, c) for m, c in data.get("previous", ())))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): run `influencer-roi promote VERSION`") from error
-
-
-def write_release_file(home: Path, release: ReleaseFile) -> None:
-    """Put another release in force, in one step."""
-    text = json.dumps({"model": release.model, "catalogue": release.catalogue, "previous": list(release.previous)})
-    beside = home / f".{FILE}.{os.getpid()}"
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(home / FILE)
-
-
-def release_stamp(home: Path) -> tuple[int, int, int] | None:
-    """A cheap value that changes when release.json does; None where there is none."""
-    try:
-        stat = (home / FILE).stat()
-    except FileNotFoundError:
-        return None
-    return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
 def load_release(home: Path) -> Release:
@@ -151,6 +94,17 @@ def load_release(home: Path) -> Release:
             "with INFLUENCER_ROI_HOME set to a home that holds a release"
         )
     return load_pair(home, names.model, names.catalogue)
+
+
+def load_served(home: Path) -> Release:
+    """The same with everything at hand that a request needs.
+
+    Raises:
+        NoRelease, DataError: as `load_release`.
+    """
+    release = load_release(home)
+    _ = release.prepared
+    return release
 
 
 def load_pair(home: Path, model_tag: str, catalogue_tag: str) -> Release:

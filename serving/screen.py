@@ -20,8 +20,8 @@ from features.geography import value_share
 from features.matrix import FEATURES, define_features
 from serving.candidates import ESTIMATED, Asked, fees, order_of, scored, valued
 from serving.filters import Mask, Removed, fee_bounds, fee_filters
-from serving.kernels import add_linear, count_about
-from serving.layout import Bytes, Column, Layout
+from serving.kernels import add_linear
+from serving.layout import Bytes, Layout, Readers
 from serving.model import NEEDS, Model
 from serving.prepared import BESIDE_PRICE, Ints, Prepared, linear_part
 from serving.specialise import Program, specialise
@@ -30,6 +30,8 @@ from serving.stage import MAX_LOG, Floats, Matrix
 ROWS_AT_ONCE = 32_768  # creators whose bytes fit into the outer caches
 WORTH_LEAVING = 0.8  # share of creators left by the fee filters from which nobody is copied to leave the rest out
 SLACK = 1e-9  # for what double precision rounds, which is far less
+ROUNDED = 2.0**-50  # what it rounds about a ROI of -1, however small the return
+WIDEST = 1e300  # so that sums with a margin stay finite
 
 PAIR = tuple(i for i, f in enumerate(FEATURES) if f.scope == "pair" and f.beside_price is None)
 PRICED = tuple(i for i, f in enumerate(FEATURES) if f.beside_price is not None)
@@ -132,14 +134,18 @@ class _Scorer:
             rows: _Ready.of(layout, specialise(layout, of_brief, rows), kind_values, self._fee_error)
             for rows in self._stages
         }
-        scaler = model.scaler
-        off = 3.0 * self._fee_error + sum(
-            layout.rounding[row]
-            + self._fee_error * (np.abs(layout.stages[row].coef[list(PRICED)]) / scaler.scale[list(PRICED)]).sum()
-            for row in self._path
+        off = 3.0 * self._fee_error + float(layout.rounding[self._path].sum())
+        off += float(
+            (self._linear_error(model) * np.abs([layout.stages[row].coef[list(PRICED)] for row in self._path])).sum()
         )
-        self._error = float(np.expm1(off)) + SLACK
-        self._error_unsure = float(np.expm1(off + layout.priced_span[self._path].sum())) + SLACK
+        self._error = _growth(off) + SLACK
+        self._error_unsure = _growth(off + layout.priced_span[self._path].sum()) + SLACK
+
+    def _linear_error(self, model: Model) -> Floats:
+        """How far standardised PRICED may be off: by the fee, and as single precision rounds about their range."""
+        s, read = model.scaler, list(PRICED)
+        farthest = np.max([np.abs(column[read]) for column in (s.low, s.high, s.mean)], axis=0)
+        return np.asarray((self._fee_error + 8.0 * farthest * 2.0**-24) / s.scale[read])
 
     def part(self, rows: NDArray[np.int64], removed: Removed) -> Screened:
         """Some creators, those who stay."""
@@ -152,7 +158,7 @@ class _Scorer:
         share, credibility = self._share(context), np.asarray(state.profile["audience_credibility"])
         peers = self._peers(rows, values[: len(PAIR)], state)
         fee, spread, source = fees(model, state, peers, None, asked.deliverable)
-        fee = self._exact_at_bounds(rows, fee)
+        fee = self._exact_at_bounds(rows, fee, state)
         keep = removed.take(np.ones(len(rows), dtype=bool), fee_filters(asked.brief, fee, source != ESTIMATED))
         at = np.flatnonzero(keep)
         if not len(at):
@@ -160,16 +166,20 @@ class _Scorer:
         self._price(values[len(PAIR) :], rows, context, fee)
         leave_early = len(at) < WORTH_LEAVING * len(rows)
         if leave_early:
-            rows, values, fee, spread = rows[at], values[:, at], fee[at], spread[at]
+            rows, values, fee, spread = rows[at], values.take(at, axis=1), fee[at], spread[at]
             source, share, credibility = source[at], share[at], credibility[at]
         logs, unsure = self._log_rates(self._path, rows, values)
         stages = self._layout.stages
         expected = model.quantities({stages[r].quantity: logs[i] for i, r in enumerate(self._path)}, len(rows))
         scores = valued(model, expected, fee, asked.briefs, share, credibility, np.zeros(1, dtype=np.int64))
         order = order_of(scores, asked.brief.rank_by)
-        size = {"roi": scores.roi + 1.0, "profit": np.abs(scores.value) + np.abs(scores.cost)}
+        # not the ROI + 1, which forgets what is small beside 1
+        gained = scores.value / np.maximum(scores.cost, model.basis.cost_floor)
+        size = {"roi": gained, "profit": np.abs(scores.value) + np.abs(scores.cost)}
         relative = np.where(unsure, self._error_unsure, self._error)
-        margin = np.nan_to_num(relative * np.abs(size.get(asked.brief.rank_by, order)))
+        with np.errstate(over="ignore"):
+            margin = np.nan_to_num(relative * np.abs(size.get(asked.brief.rank_by, order))) + ROUNDED
+        margin = np.minimum(margin, WIDEST)
         found = Screened(rows, order, margin, relative, unsure, scores.value, scores.cost, fee, spread, source)
         return found if leave_early or len(at) == len(rows) else found.part(at)
 
@@ -199,12 +209,14 @@ class _Scorer:
         logs, _ = self._log_rates(self._fee_row, rows, pairs)
         return np.asarray(np.exp(logs[0]))
 
-    def _exact_at_bounds(self, rows: NDArray[np.int64], fee: Floats) -> Floats:
+    def _exact_at_bounds(self, rows: NDArray[np.int64], fee: Floats, state: CreatorState) -> Floats:
         """The fees, exact where a filter could decide otherwise."""
         close = np.zeros(len(fee), dtype=bool)
         for bound in fee_bounds(self._asked.brief):
-            close |= np.abs(fee - bound) <= 2.0 * self._fee_error * bound
+            close |= np.abs(fee - bound) <= _growth(2.0 * self._fee_error) * bound
         at = np.flatnonzero(close)
+        if not self._model.price_lines:
+            at = at[np.isnan(state.profile["price"][at])]  # a price is what is paid, and no estimate
         if not len(at):
             return fee
         fee = fee.copy()
@@ -268,20 +280,15 @@ class _Ready:
     Attributes:
         creator: rows of what was prepared.
         kind: the bytes of all kinds, shape (columns, kinds).
-        read: columns that read values, and `source`, the row of the values that each reads.
+        readers: of the values.
         off: how far each row of the values may be away from the true ones.
-        edges, start, missing: see `count_about`.
     """
 
     program: Program
     creator: NDArray[np.intp]
     kind: Bytes
-    read: tuple[Column, ...]
-    source: NDArray[np.int64]
+    readers: Readers
     off: Floats
-    edges: NDArray[np.float32]
-    start: NDArray[np.int64]
-    missing: Bytes
 
     @classmethod
     def of(
@@ -291,18 +298,12 @@ class _Ready:
         columns = [layout.columns[c] for c in program.columns]
         tables = [column.bytes_of(kind_values[column.feature]) for column in columns if column.feature in kind_values]
         creator, kinds = int((program.columns < layout.creator_columns).sum()), len(next(iter(kind_values.values())))
-        read = tuple(columns[creator + len(tables) :])
-        edges = [np.array(column.edges, dtype=np.float32) for column in read]
         return cls(
             program=program,
             creator=program.columns[:creator].astype(np.intp),
             kind=np.array(tables, dtype=np.uint8).reshape(len(tables), kinds),
-            read=read,
-            source=np.array([READ.index(column.feature) for column in read], dtype=np.int64),
+            readers=Readers.of(columns[creator + len(tables) :], READ),
             off=np.repeat([0.0, fee_error], [len(PAIR), len(PRICED)]),
-            edges=np.concatenate([np.zeros(0, np.float32), *edges]),
-            start=np.cumsum([0, *map(len, edges)]),
-            missing=np.array([0 if c.categories is not None else c.missing_byte for c in read], dtype=np.uint8),
         )
 
     def bytes_of(
@@ -310,7 +311,6 @@ class _Ready:
     ) -> tuple[Bytes, Mask]:
         """The bytes the program reads, shape (columns, n), and whose may be others at a fee a little off."""
         out = np.empty((len(self.program.columns), len(kind)), dtype=np.uint8)
-        unsure = np.zeros(len(kind), dtype=bool)
         first, second = len(self.creator), len(self.creator) + len(self.kind)
         if isinstance(span, slice):
             np.take(prepared.bytes_[:, span], self.creator, axis=0, out=out[:first], mode="clip")
@@ -318,14 +318,7 @@ class _Ready:
             for place, row in enumerate(self.creator):
                 np.take(prepared.bytes_[row], span, out=out[place], mode="clip")
         np.take(self.kind, kind, axis=1, out=out[first:second], mode="clip")
-        count_about(values, self.off, self.source, self.edges, self.start, self.missing, out[second:], unsure)
-        for place, column in enumerate(self.read):
-            if column.categories is not None or column.minds_zero:
-                value, off = values[self.source[place]], self.off[self.source[place]]
-                low, high = (column.bytes_of((value + by).astype(np.float32)) for by in (-off, off))
-                unsure |= low != high
-                out[second + place] = low
-        return out, unsure
+        return out, self.readers.read(values, self.off, out[second:])
 
 
 def _path(model: Model, layout: Layout, goal: str, rank_by: str) -> list[int]:
@@ -340,6 +333,11 @@ def _path(model: Model, layout: Layout, goal: str, rank_by: str) -> list[int]:
             found.append(at)
             at = model.stages[at].exposure
     return [layout.row(quantity) for quantity in found]
+
+
+def _growth(logs: float) -> float:
+    """Relative change of what moves by so much in logs; capped above all that clipped rates can differ by."""
+    return float(np.expm1(min(logs, 700.0)))
 
 
 def _span(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:

@@ -160,6 +160,9 @@ class InfluencerROI:
     """Ranks creators for a campaign brief by what a placement with each would return."""
 
     def __init__(self) -> None:
+        self._compile = OneThread("compile")
+        # begun before the engine is imported, which takes as long
+        self._compiled = self._compile.begin(holder.compile_scoring)
         self._engine = holder.default_engine()
         self.holder = holder.ReleaseHolder(home(), self._engine)
         self._compute = OneThread("compute")
@@ -177,7 +180,9 @@ class InfluencerROI:
         """Load what there is, then follow the home."""
         forget_dead_workers()
         await self.holder.refresh_beside()
+        await asyncio.wrap_future(self._compiled)
         self._beside = [asyncio.create_task(self.holder.watch()), asyncio.create_task(self._count_slates())]
+        self._compile.begin(holder.compile_reasons)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop_beside(self) -> None:
@@ -188,6 +193,7 @@ class InfluencerROI:
                 await task
         self.holder.close()
         self._compute.close()
+        self._compile.close()
         self._slates.close()
         metrics().slates(self._slates)
 

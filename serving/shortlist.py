@@ -169,13 +169,14 @@ def _union(*rows: Ints) -> Ints:
 
 
 def _last(screened: Screened, top: int) -> tuple[float, float]:
-    """Between what the last pick returns, going by those whose margin is narrow; NaN where they are too few."""
-    known = np.flatnonzero(~np.isnan(screened.order) & ~screened.unsure)
-    if len(known) <= top:
-        return np.nan, np.nan
-    order, margin = screened.order[known], screened.margin[known]
-    least, most = (float(np.partition(ends, -top)[-top]) for ends in (order - margin, order + margin))
-    return least, most
+    """Between what the last pick returns; at most, by those whose margin is narrow: -inf where they are too few."""
+    known = ~np.isnan(screened.order)
+    low, high = (screened.order + sign * screened.margin for sign in (-1.0, 1.0))
+
+    def last(ends: Floats) -> float:
+        return float(np.partition(ends, -top)[-top]) if len(ends) > top else -np.inf
+
+    return last(low[known]), last(high[known & ~screened.unsure])
 
 
 def _plain(asked: Asked, rows: Ints, removed: Removed) -> Shortlist:

@@ -9,8 +9,9 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from serving import tree_shap
 from serving.forest import parse_trees
-from serving.tree_shap import ShapTrees, contributions, prepare
+from serving.tree_shap import ShapTrees, prepare
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
@@ -57,6 +58,12 @@ class Trees:
     def booster(self) -> lgb.Booster:
         """The ensemble, parsed once."""
         return lgb.Booster(model_str=self.text)
+
+    def contributions(self, x: Matrix) -> Floats:
+        """What each feature adds to the sum of the trees relative to its mean in training, shape (n, f)."""
+        if tree_shap.at_hand():
+            return tree_shap.contributions(self.shap, x)
+        return np.asarray(self.booster.predict(x, pred_contrib=True, num_threads=1))[:, : x.shape[1]]
 
     @cached_property
     def shap(self) -> ShapTrees:
@@ -106,7 +113,7 @@ class Stage:
         linear = design * self.coef
         out = linear[:, :f] + linear[:, f:]
         for trees in self.trees:
-            out += trees.weight * contributions(trees.shap, x)
+            out += trees.weight * trees.contributions(x)
         return np.asarray(out, dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ feature again, the later factor takes the place of the earlier one.
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from serving.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NONE, MISSING_ZERO, ZERO, Floats, Ints, Tree
 
 Flags = NDArray[np.bool_]
+
+_POSTPONED = Event()
 
 BLOCK = 64  # rows that pass a tree together: what is kept of them fits the fastest cache
 
@@ -80,6 +83,21 @@ def prepare(trees: Sequence[Tree]) -> ShapTrees:
         above=_joined([above for _, _, above, _ in paths], np.int32),
         terms=_joined([terms for *_, terms in paths], np.float64).reshape(-1, 5),
     )
+
+
+def postpone() -> None:
+    """Have `at_hand` say no until the loops are compiled: a server does that once it answers."""
+    _POSTPONED.set()
+
+
+def at_hand() -> bool:
+    """Whether `contributions` answers at once, or may take seconds to compile."""
+    return not _POSTPONED.is_set() or bool(_add.signatures)
+
+
+def compile_loops() -> None:
+    """Compile them now."""
+    contributions(prepare([]), np.zeros((1, 1), dtype=np.float32))
 
 
 def contributions(trees: ShapTrees, x: NDArray[np.float32]) -> Floats:

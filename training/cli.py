@@ -158,7 +158,7 @@ def catalogue(
     home: Home = HOME,
 ) -> None:
     """Rebuild only what is served about creators, for the model in force."""
-    from serving.release import read_release_file
+    from serving.release_file import read_release_file
     from training.pipeline import rebuild_catalogue
     from training.progress import progress
 
@@ -218,7 +218,7 @@ def models(home: Home = HOME) -> None:
     """List versions with their aliases and verdicts, and what is served."""
     from rich.table import Table
 
-    from serving.release import read_release_file
+    from serving.release_file import read_release_file
     from training import tracking
     from training.publish import stored_versions
 
@@ -293,7 +293,7 @@ def serve(
     home: Home = HOME,
 ) -> None:
     """Answer briefs over HTTP."""
-    from serving.release import FILE, STORE
+    from serving.release_file import FILE, STORE
 
     _require_free(host, port)
     if not (home / FILE).exists():

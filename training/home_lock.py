@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from serving.release import STORE
+from serving.release_file import STORE
 
 
 @contextmanager

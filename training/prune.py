@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import yaml  # type: ignore[import-untyped]
 
-from serving.release import CATALOGUE, FILE, MODEL, STORE, ReleaseFile, read_release_file, write_release_file
+from serving.release_file import CATALOGUE, FILE, MODEL, STORE, ReleaseFile, read_release_file, write_release_file
 from training import prune_runs
 from training.home_lock import home_lock, locked
 from training.prune_runs import DAY_SECONDS, Runs

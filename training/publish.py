@@ -5,31 +5,24 @@ once, a catalogue rebuilt meanwhile, a rollback, `prune`.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from features.errors import DataError
 from serving.catalogue import Catalogue, save_catalogue
 from serving.model import Model, load_model, save_model
 from serving.prepared import forget_prepared
-from serving.release import (
-    CATALOGUE,
-    MODEL,
-    STORE,
-    ReleaseFile,
-    load_pair,
-    load_release,
-    prepared_name,
-    read_release_file,
-    store_path,
-    write_release_file,
-)
+from serving.release import load_pair, load_release, prepared_name
+from serving.release_file import CATALOGUE, MODEL, STORE, ReleaseFile, read_release_file, store_path, write_release_file
 from training import tracking
 from training.home_lock import home_lock
+
+log = logging.getLogger(__name__)
 
 KEPT = 20  # earlier releases that a rollback can reach
 NOTHING_EARLIER = "there is no earlier release to go back to; `influencer-roi models` lists the versions"
@@ -165,8 +158,11 @@ def _publish(home: Path, model_tag: str, catalogue_tag: str) -> None:
 
 def _put_in_force(home: Path, release: ReleaseFile) -> None:
     """Write release.json once all is there that its servers load, and drop what they no longer do."""
-    with suppress(DataError):  # a server would refuse it too, and say so
+    try:
         _ = load_pair(home, release.model, release.catalogue).prepared
+    except Exception as error:
+        # a server makes it then, or refuses what is broken and says so
+        log.warning("nothing is prepared for fast scoring of %s (%s)", release.model, error)
     write_release_file(home, release)
     forget_prepared(
         home, [prepared_name(home, *pair) for pair in ((release.model, release.catalogue), *release.previous[:1])]

@@ -18,7 +18,7 @@ import polars as pl
 from features.errors import DataError
 from features.matrix import NAMES
 from serving.model import Model
-from serving.release import read_release_file
+from serving.release_file import read_release_file
 from serving.stage import Matrix
 from training.home_lock import locked
 

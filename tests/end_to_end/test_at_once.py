@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from serving.release import load_release, read_release_file, store_path
+from serving.release import load_release
+from serving.release_file import read_release_file, store_path
 from tests.end_to_end.conftest import BRIEF, SCRIPTS
 from training import tracking
 

@@ -9,7 +9,8 @@ import pytest
 import typer
 
 from serving.model import load_model
-from serving.release import load_release, read_release_file, store_path
+from serving.release import load_release
+from serving.release_file import read_release_file, store_path
 from training import cli
 from training.gate import Verdict
 

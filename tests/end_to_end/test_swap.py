@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.release import CATALOGUE, MODEL, ReleaseFile, read_release_file, store_path, write_release_file
+from serving.release_file import CATALOGUE, MODEL, ReleaseFile, read_release_file, store_path, write_release_file
 from tests.end_to_end.conftest import BRIEF
 
 SWAPS = int(os.environ.get("SWAPS", "8"))
@@ -203,7 +203,7 @@ def test_what_is_broken_is_refused_and_the_old_one_stays(server, home, releases)
 PUBLISHER = """
 import itertools, sys
 from pathlib import Path
-from serving.release import ReleaseFile, write_release_file
+from serving.release_file import ReleaseFile, write_release_file
 home, *tags = sys.argv[1:]
 print("publishing", flush=True)
 for model, catalogue in itertools.cycle([tags[:2], tags[2:]]):

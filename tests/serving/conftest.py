@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from threadpoolctl import threadpool_limits
 
+from features.brief import parse_brief
 from features.build_market import build_market
 from features.context import CreatorState
 from features.market import Market
@@ -13,6 +14,7 @@ from features.money import in_base_currency
 from features.reading import typed
 from features.settings import Settings
 from features.tables import build
+from serving.candidates import candidates
 from serving.catalogue import Catalogue, build_catalogue
 from serving.model import Model
 from serving.release import Release
@@ -93,6 +95,14 @@ def world(frames: Frames, teach: Callable[..., World]) -> World:
               "price_source": ["paid"] * 40}  # fmt: skip
     prices = typed("creator_prices", pl.DataFrame(priced))[0]
     return teach({**frames, "creators": creators, "creator_prices": prices}, trees=20)
+
+
+@pytest.fixture(scope="session")
+def seen(world: World) -> np.ndarray:
+    """Features of the catalogue's creators for one brief, shape (n, f)."""
+    brief = {"goal": "awareness", "budget": 1e9, "target_countries": {"SG": 1.0}, "niches": ["beauty"],
+             "languages": ["en"], "product_price": 20.0}  # fmt: skip
+    return candidates(world.release, parse_brief(brief)).x
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,8 @@ import pytest
 from features.errors import DataError
 from serving.catalogue import save_catalogue
 from serving.model import save_model
-from serving.release import (
-    FILE,
-    NoRelease,
-    Release,
-    ReleaseFile,
-    load_release,
-    read_release_file,
-    release_stamp,
-    store_path,
-    write_release_file,
-)
+from serving.release import NoRelease, Release, load_release
+from serving.release_file import FILE, ReleaseFile, read_release_file, release_stamp, store_path, write_release_file
 
 MODEL, CATALOGUE = "influencer-roi-model:7", "influencer-roi-catalogue:2026-07-01-abc"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serving.catalogue import save_catalogue
-from serving.release import read_release_file, store_path
+from serving.release_file import read_release_file, store_path
 from tests.training.test_publish import a_catalogue, a_model, bento_of_its_own, stock
 from training.home_lock import home_lock, locked
 from training.publish import keep_version, promote, roll_back

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from features.errors import DataError
-from serving.release import FILE, STORE, load_release, read_release_file, store_path
+from serving.release import load_release
+from serving.release_file import FILE, STORE, read_release_file, store_path
 from tests.training.test_publish import a_catalogue, a_model, bento_of_its_own
 from training.prune import Pruned, prune, size
 from training.publish import promote, publish, roll_back, store_catalogue, store_model, stored_versions
@@ -240,7 +241,7 @@ def test_what_a_server_has_mapped_stays_readable(tmp_path):
     held = load_release(tmp_path)
     for number in (2, 3, 4):
         promote(tmp_path, str(number))
-    assert isinstance(held.catalogue.state.static, np.memmap)
+    assert isinstance(held.catalogue.state.static.base, np.memmap)
     prune(tmp_path, 1)
     assert "1" not in stored_versions(tmp_path)
     assert held.catalogue.state.static.sum() == 0

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from features.errors import DataError
 from features.matrix import NAMES
 from serving.model import save_model
-from serving.release import FILE, read_release_file
+from serving.release_file import FILE, read_release_file
 from tests.training.test_prune import DAY, bento_of_its_own, fill, store, tree
 from tests.training.test_publish import a_model
 from training import cli, prune_runs, tracking

@@ -17,7 +17,7 @@ from serving.catalogue import Catalogue, load_catalogue
 from serving.interval import Interval
 from serving.model import ExtraCost, Model, load_model
 from serving.promise import Promise
-from serving.release import FILE, STORE, ReleaseFile, read_release_file, store_path
+from serving.release_file import FILE, STORE, ReleaseFile, read_release_file, store_path
 from serving.stage import Scaler, Stage
 from training.publish import KEPT, promote, publish, roll_back, store_catalogue, store_model, stored_versions
 

@@ -18,7 +18,8 @@ from features.tables import build
 from serving.catalogue import build_catalogue, save_catalogue
 from serving.model import save_model
 from serving.ranking import rank
-from serving.release import ReleaseFile, load_release, store_path, write_release_file
+from serving.release import load_release
+from serving.release_file import ReleaseFile, store_path, write_release_file
 from training.dataset import build_dataset
 from training.funnel_fit import fit_model
 from training.rank_files import COLUMNS, rank_file, read_briefs, readable, write_table

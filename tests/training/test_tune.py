@@ -17,7 +17,7 @@ from features.reading import typed
 from features.settings import Settings
 from features.tables import build
 from serving.model import load_model
-from serving.release import STORE, store_path
+from serving.release_file import STORE, store_path
 from training import tracking
 from training.backtest import MODEL, backtest, outcome
 from training.cli import app

@@ -1,0 +1,67 @@
+"""The release file: which model and which catalogue are served, named by one small file in the home.
+
+`release.json` is written beside and renamed, so a reader sees the old one or the new one, never half of either.
+The artefacts lie in the BentoML model store of the home (`bentoml/models/<name>/<version>`).
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import DataError
+
+FILE = "release.json"
+STORE = "bentoml"
+MODEL, CATALOGUE = "influencer-roi-model", "influencer-roi-catalogue"
+
+
+@dataclass(frozen=True)
+class ReleaseFile:
+    """What release.json says: two tags (`name:version`), and the tags served before, for a rollback."""
+
+    model: str
+    catalogue: str
+    previous: tuple[tuple[str, str], ...] = ()
+
+
+def store_path(home: Path, tag: str) -> Path:
+    """Folder of an artefact in the home's BentoML model store."""
+    name, version = tag.split(":")
+    return home / STORE / "models" / name / version
+
+
+def read_release_file(home: Path) -> ReleaseFile | None:
+    """The release in force, or None where nothing was published.
+
+    Raises:
+        DataError: the file is not readable.
+    """
+    path = home / FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return ReleaseFile(data["model"], data["catalogue"], tuple((m, c) for m, c in data.get("previous", ())))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({error}): run `influencer-roi promote VERSION`") from error
+
+
+def write_release_file(home: Path, release: ReleaseFile) -> None:
+    """Put another release in force, in one step."""
+    text = json.dumps({"model": release.model, "catalogue": release.catalogue, "previous": list(release.previous)})
+    beside = home / f".{FILE}.{os.getpid()}"
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(home / FILE)
+
+
+def release_stamp(home: Path) -> tuple[int, int, int] | None:
+    """A cheap value that changes when release.json does; None where there is none."""
+    try:
+        stat = (home / FILE).stat()
+    except FileNotFoundError:
+        return None
+    return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
