@@ -49,9 +49,11 @@ def parse_trees(text: str) -> tuple[Tree, ...]:
     """The trees of a model text, in order.
 
     Raises:
-        ValueError: the text holds trees of another kind: linear leaves, or leaves without counts.
+        ValueError: the text holds trees of another kind: linear leaves, or trees that are averaged, not summed.
     """
     trees = []
+    if "average_output" in text.split("\nTree=", 1)[0].splitlines():
+        raise ValueError("trees that are averaged are not read")
     for block in text.split("\nTree=")[1:]:
         body = block.split("\n\n", 1)[0]
         trees.append(_tree(dict(line.split("=", 1) for line in body.splitlines()[1:] if "=" in line)))

@@ -5,6 +5,7 @@ from them and may be deleted at any time; who publishes makes it, or who serves 
 """
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection
@@ -165,7 +166,13 @@ def _write(folder: Path, layout: Layout, model: Model, catalogue: Catalogue) -> 
     try:
 
         def mapped(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-            return np.lib.format.open_memmap(beside / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+            path = beside / f"{name}.npy"
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            if hasattr(os, "posix_fallocate"):
+                # on a full disk an error now, instead of a signal that ends the process when the pages are written
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            return array
 
         prepare(layout, model, catalogue, mapped)
         sums = {name: checksum(beside / name) for name in FILES}

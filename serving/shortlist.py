@@ -117,8 +117,7 @@ def _settled(asked: Asked, screened: Screened, passed: Ints, removed: Removed) -
     if slots:
         low, high = _upper_range(asked, screened)
         able = np.flatnonzero(~np.isnan(high))
-        middle, margin = (high[able] + low[able]) / 2, (high[able] - low[able]) / 2
-        needed.append(able[contenders(middle, margin, POOL * slots + brief.top)])
+        needed.append(able[_could_be_best(low[able], high[able], POOL * slots + brief.top)])
     # an unsure one hardly ever gets among the picks; if one does, it is asked again
     last = _last(screened, top) if len(passed) > top else (np.nan, np.nan)
     needed.append(askable(model, brief.rank_by, screened, *last))
@@ -161,7 +160,10 @@ def _upper_range(asked: Asked, part: Screened) -> tuple[Floats, Floats]:
     low, high = np.min(ends, axis=0), np.max(ends, axis=0)
     # a cost that is a little off moves what is paid by as much
     slack = part.relative * np.abs(part.cost) if brief.rank_by == "profit" else 0.0
-    return np.where(known, np.nan, low - slack), np.where(known, np.nan, high + slack)
+    # of one who is unsure nothing is claimed
+    out = known | np.isnan(part.order)
+    low, high = np.where(part.unsure, -np.inf, low - slack), np.where(part.unsure, np.inf, high + slack)
+    return np.where(out, np.nan, low), np.where(out, np.nan, high)
 
 
 def _union(*rows: Ints) -> Ints:
@@ -217,6 +219,11 @@ def contenders(order: Floats, margin: Floats, most: int) -> NDArray[np.int64]:
     if len(known) <= most:
         # unknown ones fill the places left, the first rows first
         return np.sort(np.concatenate([known, np.flatnonzero(np.isnan(order))[: most - len(known)]]))
-    low, high = order[known] - margin[known], order[known] + margin[known]
-    threshold = np.partition(low, -most)[-most]
-    return np.asarray(known[high >= threshold])
+    return np.asarray(known[_could_be_best((order - margin)[known], (order + margin)[known], most)])
+
+
+def _could_be_best(low: Floats, high: Floats, most: int) -> NDArray[np.int64]:
+    """Positions of all between whose bounds one of the best `most` may lie, ascending; nothing is unknown."""
+    if len(low) <= most:
+        return np.arange(len(low))
+    return np.flatnonzero(high >= np.partition(low, -most)[-most])

@@ -81,7 +81,9 @@ def test_train_writes_release_model_and_catalogue_into_the_home_and_nothing_else
         folder = store_path(place.home, tag)
         assert (folder / "model.yaml").is_file()
         assert len(files(folder)) > 2
-    assert {path.name for path in place.home.iterdir()} <= {"bentoml", "mlflow", "matplotlib", "release.json"}
+    assert {path.name for path in place.home.iterdir()} <= {
+        "bentoml", "mlflow", "matplotlib", "prepared", "release.json",
+    }  # fmt: skip
     assert (files(place.user), files(place.cwd)) == ([], [])
 
 

@@ -94,3 +94,11 @@ def test_trees_with_linear_leaves_are_refused():
 
 def test_no_trees_are_none():
     assert parse_trees("tree\nversion=v4\n\nend of trees\n") == ()
+
+
+def test_trees_that_are_averaged_are_not_read():
+    x = np.random.default_rng(0).normal(size=(300, 3))
+    options = {"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.5, "num_leaves": 4, "verbose": -1}
+    booster = lgb.train(options, lgb.Dataset(x, x[:, 0]), 3)
+    with pytest.raises(ValueError, match="averaged"):
+        parse_trees(booster.model_to_string())

@@ -57,6 +57,10 @@ def test_a_byte_above_an_edge_is_lightgbm_going_right(world, missing, left):
     for k in range(len(borders)):
         asked = layout.columns[layout.column[k]]
         np.testing.assert_array_equal(asked.bytes_of(values) > layout.edge[k], right[:, k], err_msg=str(borders[k]))
+        alone = lay_out(given(world.model, "impressions", trees_of(stump(column, borders[k], decision))))
+        np.testing.assert_array_equal(
+            alone.columns[0].bytes_of(values) > alone.edge[0], right[:, k], err_msg=str(borders[k])
+        )
 
 
 def test_categories_are_whole_numbers_as_lightgbm_cuts_them(world):

@@ -47,7 +47,7 @@ def test_writing_that_fails_leaves_the_old_release(tmp_path, monkeypatch):
     def full(_file):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("serving.release.os.fsync", full)
+    monkeypatch.setattr("serving.release_file.os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         write_release_file(tmp_path, ReleaseFile("a:2", "b:2"))
     assert read_release_file(tmp_path) == old

@@ -15,7 +15,18 @@ from serving.kernels import BLOCK
 from serving.price import PriceLine
 from serving.release import Release
 from serving.screen import screen
-from tests.serving.fast_scoring import drawn, random_brief, screened_within_margin, with_trees
+from tests.serving.fast_scoring import (
+    drawn,
+    features_of,
+    forest,
+    random_brief,
+    same_answer,
+    screened_within_margin,
+    with_profile,
+    with_trees,
+)
+from tests.serving.test_layout import given as with_one_stage
+from tests.serving.test_layout import trees_of
 
 ALL = {"goal": "awareness", "budget": 1e9}
 LINES = {"quoted": PriceLine(0.1, 0.8, 0.2, 0.4, 99), "estimated": PriceLine(0.5, 0.3, 1.6, 0.7, 99)}
@@ -53,6 +64,43 @@ def test_fees_values_and_costs_are_as_near_as_said(world, models):
         full, found = screened_within_margin(Release(model, world.catalogue), {**ALL, "goal": "launch"})
         for mine, exact in ((found.value, full.scores.value), (found.cost, full.scores.cost), (found.fee, full.fee)):
             assert (np.abs(mine - exact) <= found.relative * np.abs(exact)).all()
+
+
+@pytest.mark.parametrize("level", [1e3, 1e5, 1e7])
+def test_fees_that_are_only_roughly_known(world, seen, level):
+    """Trees that cancel each other out leave little precision for the fee, and all of it for the rest."""
+    high, low = (f"num_leaves=1\nnum_cat=0\nleaf_value={sign}{level}\nis_linear=0" for sign in ("", "-"))
+    fee = forest(np.random.default_rng(0), seen, features=features_of("creator", "pair"))
+    bare = with_one_stage(world.model, "none")
+    stages = {name: replace(stage, coef=stage.coef * 0.0) for name, stage in bare.stages.items()}
+    model = replace(bare, stages=stages, fee=replace(bare.fee, trees=(trees_of(high, low), fee)), price_lines=LINES)
+    catalogue = with_profile(world.catalogue, price=np.where(np.arange(len(seen)) % 3, np.nan, 90.0))
+    fees = np.sort(candidates(Release(model, catalogue), parse_brief(ALL)).fee)
+    for rank_by in ("roi", "profit"):
+        for most in (1e9, float(fees[50]), float(fees[200])):
+            brief = {**ALL, "rank_by": rank_by, "filters": {"max_fee": most}}
+            full, found = screened_within_margin(Release(model, catalogue), brief)
+            if most == 1e9:
+                assert np.abs(found.fee / full.fee - 1.0).max() > 0.01 * level * 2.0**-30
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("estimated", [True, False], ids=["fees estimated", "fees known"])
+def test_splits_exactly_at_fees_and_what_they_buy(world, seen, seed, estimated):
+    """Whoever may be sent the other way is unsure; nobody else is scored by another leaf."""
+    rng = np.random.default_rng(seed)
+    model = with_trees(world.model, rng, seen)
+    # of a fee that is known, what it is divided by is still rounded
+    model = replace(model, price_lines=LINES) if estimated else replace(model, fee=None, price_lines={})
+    there = candidates(Release(model, world.catalogue), parse_brief(ALL)).x
+    priced = with_trees(
+        model, rng, there, features=features_of("price"), leaves=(4, 9), missing=(2,), categorical=0.0, size=1.0
+    )  # fmt: skip
+    priced = replace(priced, fee=model.fee)
+    for rank_by in ("roi", "value", "impressions"):
+        _, found = screened_within_margin(Release(priced, world.catalogue), {**ALL, "rank_by": rank_by})
+        assert 0.0 < found.unsure.mean() < 0.9
+        same_answer(Release(priced, world.catalogue), {**ALL, "rank_by": rank_by, "top": 5})
 
 
 @pytest.mark.parametrize("n", [1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3])

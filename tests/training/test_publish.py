@@ -16,8 +16,10 @@ from features.value import ValueBasis
 from serving.catalogue import Catalogue, load_catalogue
 from serving.interval import Interval
 from serving.model import ExtraCost, Model, load_model
+from serving.prepared import FOLDER
 from serving.promise import Promise
-from serving.release_file import FILE, STORE, ReleaseFile, read_release_file, store_path
+from serving.release import prepared_name
+from serving.release_file import FILE, MODEL, STORE, ReleaseFile, read_release_file, store_path
 from serving.stage import Scaler, Stage
 from training.publish import KEPT, promote, publish, roll_back, store_catalogue, store_model, stored_versions
 
@@ -238,3 +240,64 @@ def test_a_model_is_not_changed_by_being_stored(tmp_path):
     kept = replace(model)
     store_model(tmp_path, model, {})
     assert model == kept
+
+
+# --- what fast scoring needs
+
+
+@pytest.fixture
+def making(monkeypatch):
+    """Stands in for making it: notes what is asked for and what is in force meanwhile; publishing makes folders."""
+    noted = []
+
+    class Pair:
+        def __init__(self, home, *tags):
+            self.home, self.tags = home, tags
+
+        @property
+        def prepared(self):
+            in_force = read_release_file(self.home)
+            noted.append((self.tags, in_force and (in_force.model, in_force.catalogue)))
+            (self.home / FOLDER / prepared_name(self.home, *self.tags)).mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr("training.publish.load_pair", Pair)
+    return noted
+
+
+def kept(home):
+    return {path.name for path in (home / FOLDER).iterdir()}
+
+
+def test_what_fast_scoring_needs_is_made_before_a_release_is_in_force(tmp_path, making):
+    catalogue = stock(tmp_path, "1", "2")
+    one, two = ((f"{MODEL}:{version}", catalogue) for version in "12")
+    promote(tmp_path, "1")
+    promote(tmp_path, "2")
+    roll_back(tmp_path)
+    assert making == [(one, None), (two, one), (one, two)]
+
+
+def test_what_no_server_may_still_need_is_dropped(tmp_path, making):
+    catalogue = stock(tmp_path, "1", "2", "3")
+    name = {version: prepared_name(tmp_path, f"{MODEL}:{version}", catalogue) for version in "123"}
+    assert len(set(name.values())) == 3
+    (tmp_path / FOLDER / ".making-left").mkdir(parents=True)
+    promote(tmp_path, "1")
+    assert kept(tmp_path) == {name["1"]}
+    promote(tmp_path, "2")
+    assert kept(tmp_path) == {name["1"], name["2"]}  # a server has not looked yet
+    promote(tmp_path, "3")
+    assert kept(tmp_path) == {name["2"], name["3"]}
+    roll_back(tmp_path)
+    assert kept(tmp_path) == {name["2"]}  # the one before it is made again where it is gone back to
+
+
+def test_what_cannot_be_made_keeps_nothing_from_being_published(tmp_path, monkeypatch, caplog):
+    def broken(*_):
+        raise ValueError("an array of another shape")
+
+    catalogue = stock(tmp_path, "1")
+    monkeypatch.setattr("training.publish.load_pair", broken)
+    promote(tmp_path, "1")
+    assert names(tmp_path) == (f"{MODEL}:1", catalogue)
+    assert "an array of another shape" in caplog.text
