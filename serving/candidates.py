@@ -15,8 +15,8 @@ from features.declare import Context, Family
 from features.errors import DataError
 from features.geography import target_share, value_share
 from features.matrix import brief_matrix, fill
-from features.profile import PRICE_SOURCES
 from features.value import GOALS, placement_value, roi
+from serving.fees import ESTIMATED, fees
 from serving.filters import Removed, fee_filters, profile_filters
 from serving.interval import roi_draws
 from serving.model import Model
@@ -25,7 +25,6 @@ from serving.stage import Floats, Matrix
 
 Ints = NDArray[np.int64]
 
-ESTIMATED = float(PRICE_SOURCES.index("estimated"))
 GOAL_CODES = {goal: code for code, goal in enumerate(GOALS)}
 QUANTITIES = ("impressions", "engagements", "conversions")
 ROWS_AT_ONCE = 65_536  # creators whose features are held at a time
@@ -290,47 +289,6 @@ def _check(release: Release, brief: Brief) -> None:
 def _with_start(brief: Brief, release: Release) -> dict[str, object]:
     starts_on = brief.starts_on or date.fromisoformat(release.data_as_of)
     return {**brief.model_dump(), "starts_on": starts_on}
-
-
-def expected_fee(model: Model, price: Floats, source: Floats, x: Matrix) -> tuple[Floats, Floats]:
-    """Fee to expect and the spread of its log, shape (n,) each; a commission is that of the expected sales.
-
-    Args:
-        model: the funnel.
-        price: known beforehand, NaN where none is.
-        source: of the price, a code into PRICE_SOURCES.
-        x: features, shape (n, f).
-    """
-    if model.commission_rate is None:
-        return model.expected_fee(price, source, model.peer_fee(x) if model.needs_peers(price) else None)
-    sales = model.expected(x).get("net_revenue", np.full(len(x), np.nan))
-    return model.commission_rate * sales, np.zeros(len(x))
-
-
-def fees(
-    model: Model, state: CreatorState, peers: Floats | None, sales: Floats | None, deliverable: int
-) -> tuple[Floats, Floats, Floats]:
-    """Fee of each creator, the spread of its log and where it is from: priced for the deliverable, known, estimated.
-
-    Args:
-        model: the funnel.
-        state: n creators.
-        peers: fee of alike creators, None where it is not needed.
-        sales: expected net revenue, where fees are a commission of it.
-        deliverable: code, -1 for none named.
-    """
-    price = np.asarray(state.profile["price"])
-    if model.commission_rate is not None and sales is not None:
-        return model.commission_rate * sales, np.zeros(len(price)), np.full(len(price), ESTIMATED)
-    source = np.where(np.isnan(price), ESTIMATED, np.nan_to_num(state.profile["price_source"]))
-    fee, spread = model.expected_fee(price, source, peers)
-    if 0 <= deliverable < state.deliverable_prices.shape[1]:
-        # a price list says what this very deliverable costs
-        listed = state.deliverable_prices[:, deliverable]
-        priced = ~np.isnan(listed)
-        fee, spread = np.where(priced, listed, fee), np.where(priced, 0.0, spread)
-        source = np.where(priced, state.deliverable_sources[:, deliverable], source)
-    return fee, spread, source
 
 
 def order_of(scores: Scores, rank_by: str) -> Floats:

@@ -198,6 +198,24 @@ def prune(
 
 
 @_compiled
+def _ask(
+    bytes_: Array, first: int, last: int, column: Array, edge: Array, keep: Array, everything: Any, mask: Array
+) -> None:
+    """Ask some splits of a block of rows: what is left of the masks; `first` to `last` are a multiple of STEP."""
+    for i in range(len(mask)):
+        mask[i] = everything
+    for j in range(first, last, STEP):
+        b0, b1, b2, b3 = bytes_[column[j]], bytes_[column[j + 1]], bytes_[column[j + 2]], bytes_[column[j + 3]]
+        e0, e1, e2, e3 = edge[j], edge[j + 1], edge[j + 2], edge[j + 3]
+        m0, m1, m2, m3 = keep[j], keep[j + 1], keep[j + 2], keep[j + 3]
+        for i in range(len(mask)):
+            mask[i] = (
+                mask[i] & (m0 if b0[i] > e0 else everything) & (m1 if b1[i] > e1 else everything)
+                & (m2 if b2[i] > e2 else everything) & (m3 if b3[i] > e3 else everything)
+            )  # fmt: skip
+
+
+@_compiled
 def walk(
     bytes_: Array, small_start: Array, small_stage: Array, small_table: Array, small_column: Array, small_edge: Array,
     small_mask: Array, large_start: Array, large_stage: Array, large_leaf: Array, large_column: Array,
@@ -216,39 +234,18 @@ def walk(
     """
     n = bytes_.shape[1]
     small, large = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.uint32)
-    all_small, all_large = np.uint8(0xFF), np.uint32(0xFFFFFFFF)
     for low in range(0, n, BLOCK):
-        k = min(BLOCK, n - low)
-        high = low + k
+        high = min(low + BLOCK, n)
+        block, few, many = bytes_[:, low:high], small[: high - low], large[: high - low]
         for g in range(len(small_stage)):
-            for i in range(k):
-                small[i] = all_small
-            for j in range(small_start[g], small_start[g + 1], STEP):
-                b0, b1 = bytes_[small_column[j], low:high], bytes_[small_column[j + 1], low:high]
-                b2, b3 = bytes_[small_column[j + 2], low:high], bytes_[small_column[j + 3], low:high]
-                e0, e1, e2, e3 = small_edge[j], small_edge[j + 1], small_edge[j + 2], small_edge[j + 3]
-                m0, m1, m2, m3 = small_mask[j], small_mask[j + 1], small_mask[j + 2], small_mask[j + 3]
-                for i in range(k):
-                    small[i] = (
-                        small[i] & (m0 if b0[i] > e0 else all_small) & (m1 if b1[i] > e1 else all_small)
-                        & (m2 if b2[i] > e2 else all_small) & (m3 if b3[i] > e3 else all_small)
-                    )  # fmt: skip
+            first, last = small_start[g], small_start[g + 1]
+            _ask(block, first, last, small_column, small_edge, small_mask, np.uint8(0xFF), few)
             added, table = sums[small_stage[g], low:high], small_table[g]
-            for i in range(k):
-                added[i] += table[small[i]]
+            for i in range(len(few)):
+                added[i] += table[few[i]]
         for t in range(len(large_stage)):
-            for i in range(k):
-                large[i] = all_large
-            for j in range(large_start[t], large_start[t + 1], STEP):
-                b0, b1 = bytes_[large_column[j], low:high], bytes_[large_column[j + 1], low:high]
-                b2, b3 = bytes_[large_column[j + 2], low:high], bytes_[large_column[j + 3], low:high]
-                e0, e1, e2, e3 = large_edge[j], large_edge[j + 1], large_edge[j + 2], large_edge[j + 3]
-                m0, m1, m2, m3 = large_mask[j], large_mask[j + 1], large_mask[j + 2], large_mask[j + 3]
-                for i in range(k):
-                    large[i] = (
-                        large[i] & (m0 if b0[i] > e0 else all_large) & (m1 if b1[i] > e1 else all_large)
-                        & (m2 if b2[i] > e2 else all_large) & (m3 if b3[i] > e3 else all_large)
-                    )  # fmt: skip
+            first, last = large_start[t], large_start[t + 1]
+            _ask(block, first, last, large_column, large_edge, large_mask, np.uint32(0xFFFFFFFF), many)
             added, leaves = sums[large_stage[t], low:high], large_leaf[t]
-            for i in range(k):
-                added[i] += leaves[trailing_zeros(large[i])]  # type: ignore[call-arg]
+            for i in range(len(many)):
+                added[i] += leaves[trailing_zeros(many[i])]  # type: ignore[call-arg]

@@ -1,8 +1,4 @@
-"""How the trees of a model are laid out for fast scoring: which bytes of a row they ask, whatever the brief.
-
-A numeric split asks whether a value is above one of the edges that the model has for this feature, so all it needs of
-a value is how many edges it is above: a byte. Missing values become the byte that gives what LightGBM would do.
-"""
+"""How the trees of a model are laid out for fast scoring: which bytes of a row they ask, whatever the brief."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.matrix import FEATURES
+from serving.columns import MOST_EDGES, Bytes, Column, no_greater_float32
 from serving.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NAN, MISSING_NONE, MISSING_ZERO, ZERO, Tree, parse_trees
-from serving.kernels import MOST_LEAVES, count_about
+from serving.kernels import MOST_LEAVES
 from serving.model import Model
 from serving.stage import Stage
 
-Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
-MOST_EDGES = 255
 MOST_CATEGORICAL = 64  # splits on categories, which take a byte each
 SOURCES = ("creator", "kind", "pair", "price")  # of bytes
 HEADROOM = 2.0**30  # largest sum in fixed point, of the 2^31 of an int32
@@ -30,106 +25,6 @@ HEADROOM = 2.0**30  # largest sum in fixed point, of the 2^31 of an int32
 
 class CannotLayOutError(Exception):
     """Trees of a kind that fast scoring does not know; the message says which."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A byte of each row.
-
-    Attributes:
-        feature: position in FEATURES.
-        missing: what counts as missing (MISSING_...), and whether it goes left; of a numeric column.
-        edges: ascending float32, at most MOST_EDGES; the byte is how many of them the value is above.
-        categories: of a categorical column, those that go left: the byte is 0 for them, else 1.
-    """
-
-    feature: int
-    missing: int = MISSING_NONE
-    missing_left: bool = False
-    edges: tuple[float, ...] = ()
-    categories: frozenset[int] | None = None
-
-    @cached_property
-    def _edges(self) -> NDArray[np.float32]:
-        return np.array(self.edges, dtype=np.float32)
-
-    def bytes_of(self, values: NDArray[np.float32]) -> Bytes:
-        """The byte of each value, shape (n,).
-
-        >>> Column(0, MISSING_NAN, True, (1.0, 2.0)).bytes_of(np.array([1.0, 1.5, 9.0, np.nan], np.float32)).tolist()
-        [0, 1, 2, 0]
-        """
-        if self.categories is not None:
-            known = np.nan_to_num(values, nan=-1.0)
-            whole = np.trunc(np.clip(known, -1.0, 2.0**31 - 1)).astype(np.int64)
-            return (~np.isin(whole, sorted(self.categories))).astype(np.uint8)
-        if self.minds_zero:
-            zero = np.float32(np.nan if self.missing == MISSING_ZERO else 0.0)
-            values = np.where(np.abs(values) <= ZERO, zero, values)
-        above = np.searchsorted(self._edges, values).astype(np.uint8)
-        return np.where(np.isnan(values), np.uint8(self.missing_byte), above)
-
-    @cached_property
-    def minds_zero(self) -> bool:
-        """Whether it matters that LightGBM takes the smallest numbers for zero."""
-        return self.missing == MISSING_ZERO or bool((np.abs(self._edges) < ZERO).any())
-
-    @cached_property
-    def missing_byte(self) -> int:
-        """The byte of a missing value."""
-        if self.missing == MISSING_NONE:
-            return int((self._edges < 0.0).sum())
-        return 0 if self.missing_left else MOST_EDGES
-
-
-@dataclass(frozen=True)
-class Readers:
-    """Columns that read values, as arrays for `count_about`.
-
-    Attributes:
-        columns: what they are.
-        source: row of the values that each reads, shape (c,).
-        edges, start: all their edges, and where each column's begin, shape (c + 1,).
-        missing: byte of a missing value, shape (c,).
-    """
-
-    columns: tuple[Column, ...]
-    source: NDArray[np.int64]
-    edges: NDArray[np.float32]
-    start: NDArray[np.int64]
-    missing: Bytes
-
-    @classmethod
-    def of(cls, columns: Sequence[Column], features: Sequence[int]) -> "Readers":
-        """Of columns that read some features, a row of the values each."""
-        edges = [np.array(column.edges, dtype=np.float32) for column in columns]
-        return cls(
-            columns=tuple(columns),
-            source=np.array([features.index(column.feature) for column in columns], dtype=np.int64),
-            edges=np.concatenate([np.zeros(0, np.float32), *edges]),
-            start=np.cumsum([0, *map(len, edges)]),
-            missing=np.array([0 if c.categories is not None else c.missing_byte for c in columns], dtype=np.uint8),
-        )
-
-    def read(self, values: Floats, off: Floats, out: Bytes) -> NDArray[np.bool_]:
-        """Fill in the bytes; whose could be others, were a value as far off as it may be, shape (n,).
-
-        Args:
-            values: before they are rounded to float32, shape (features, n).
-            off: how far each row of them may be from the true ones, shape (features,).
-            out: takes the bytes, shape (c, n).
-        """
-        unsure = np.zeros(values.shape[1], dtype=bool)
-        count_about(values, off, self.source, self.edges, self.start, self.missing, out, unsure)
-        for place, column in enumerate(self.columns):
-            if column.categories is not None or column.minds_zero:
-                value, by = values[self.source[place]], off[self.source[place]]
-                low, high = (column.bytes_of((value + sign * by).astype(np.float32)) for sign in (-1.0, 1.0))
-                unsure |= low != high
-                if column.missing == MISSING_ZERO and by > 0.0:
-                    unsure |= np.abs(value) <= by  # zero, between them, goes where neither need go
-                out[place] = low
-        return unsure
 
 
 @dataclass(frozen=True)
@@ -297,7 +192,7 @@ def _columns(
 ) -> tuple[tuple[Column, ...], Ints, Bytes]:  # fmt: skip
     """The columns asked, and of each split its column and edge."""
     column, edge = np.full(len(feature), -1, dtype=np.int32), np.zeros(len(feature), dtype=np.uint8)
-    edges = _no_greater_float32(threshold)
+    edges = no_greater_float32(threshold)
     # what is no lower than this counts as zero, and zero is above it
     edges[edges == -ZERO] = np.nextafter(np.float32(-ZERO), np.float32(-np.inf))
     asked = {
@@ -329,14 +224,3 @@ def _columns(
             column[here], edge[here] = len(columns), np.searchsorted(piece, edges[here])
             columns.append(Column(f, missing, left, tuple(piece.tolist())))
     return tuple(columns), column, edge
-
-
-def _no_greater_float32(thresholds: Floats) -> NDArray[np.float32]:
-    """The largest float32 that is no greater: a float32 value is above the one where it is above the other.
-
-    >>> float(_no_greater_float32(np.array([0.1]))[0]) <= 0.1
-    True
-    """
-    with np.errstate(over="ignore"):
-        near = thresholds.astype(np.float32)
-    return np.where(near.astype(np.float64) > thresholds, np.nextafter(near, np.float32(-np.inf)), near)

@@ -23,7 +23,8 @@ from features.matrix import FEATURES, define_features
 from features.value import GOALS
 from serving.artefact import check_files, checksum, read_json, write_json
 from serving.catalogue import Catalogue
-from serving.layout import Bytes, Layout, Readers
+from serving.columns import Bytes, Readers
+from serving.layout import Layout
 from serving.model import Model
 from serving.stage import Floats, Matrix, Scaler
 

@@ -6,8 +6,9 @@ from features.brief import Brief
 from features.matrix import schema_hash
 from features.profile import PRICE_SOURCES
 from serving.answers import Confidence, Expected, FeeSource, Pick, QuoteWorthAsking, RankAnswer
-from serving.candidates import ESTIMATED, Scores, possible_rois
+from serving.candidates import Scores, possible_rois
 from serving.explore import PLACEMENTS, known_well
+from serving.fees import ESTIMATED
 from serving.filters import NothingFits
 from serving.interval import roi_interval
 from serving.model import Model

@@ -8,7 +8,7 @@ product of stages by the sum of theirs. A fee may be off by that of its stage; w
 other way at any split on a price, the margin is as wide as all trees with such splits can make it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +18,15 @@ from features.context import CreatorState
 from features.declare import Context, log_positive
 from features.geography import value_share
 from features.matrix import FEATURES, define_features
-from serving.candidates import ESTIMATED, Asked, fees, order_of, scored, valued
+from serving.candidates import Asked, order_of, scored, valued
+from serving.fees import ESTIMATED, fees
 from serving.filters import Mask, Removed, fee_bounds, fee_filters
-from serving.kernels import add_linear
-from serving.layout import Bytes, Layout, Readers
+from serving.layout import Layout
 from serving.model import NEEDS, Model
-from serving.prepared import BESIDE_PRICE, Ints, Prepared, linear_part
-from serving.specialise import Program, specialise
+from serving.prepared import BESIDE_PRICE, Prepared, linear_part
+from serving.specialise import specialise
 from serving.stage import MAX_LOG, Floats, Matrix
+from serving.stage_sums import PAIR, PRICED, READ, LinearSums, TreeBytes
 
 ROWS_AT_ONCE = 32_768  # creators whose bytes fit into the outer caches
 WORTH_LEAVING = 0.8  # share of creators left by the fee filters from which nobody is copied to leave the rest out
@@ -33,9 +34,6 @@ SLACK = 1e-9  # for what double precision rounds, which is far less
 ROUNDED = 2.0**-50  # what it rounds about a ROI of -1, however small the return
 WIDEST = 1e300  # so that sums with a margin stay finite
 
-PAIR = tuple(i for i, f in enumerate(FEATURES) if f.scope == "pair" and f.beside_price is None)
-PRICED = tuple(i for i, f in enumerate(FEATURES) if f.beside_price is not None)
-READ = PAIR + PRICED  # rows of the values that are worked out for each creator
 KIND = tuple(i for i, f in enumerate(FEATURES) if f.scope == "kind")
 BRIEF = tuple(i for i, f in enumerate(FEATURES) if f.scope == "brief")
 
@@ -126,12 +124,12 @@ class _Scorer:
         slope = max([1.0, *(abs(line.peers) for line in model.price_lines.values())])
         self._fee_error = SLACK + slope * float(layout.rounding[self._fee_row].sum()) + prepared.beside_error
         self._stages = {
-            tuple(rows): _Stages.of(model, layout, rows, read, kind_sums)
+            tuple(rows): LinearSums.of(model, layout, rows, read, kind_sums)
             for rows, read in ((self._fee_row, PAIR), (self._path, PAIR + PRICED))
             if rows
         }
         self._programs = {
-            rows: _Ready.of(layout, specialise(layout, of_brief, rows), kind_values, self._fee_error)
+            rows: TreeBytes.of(layout, specialise(layout, of_brief, rows), kind_values, self._fee_error)
             for rows in self._stages
         }
         off = 3.0 * self._fee_error + float(layout.rounding[self._path].sum())
@@ -235,90 +233,6 @@ class _Scorer:
         bytes_, unsure = ready.bytes_of(prepared, span, kind, values)
         ready.program.run(bytes_, sums)
         return np.clip(sums / of_stages.unit[:, None], -MAX_LOG, MAX_LOG), unsure
-
-
-@dataclass(frozen=True)
-class _Stages:
-    """The linear base of some stages over the features that differ within a kind.
-
-    Attributes:
-        scaler: low, high, mean and scale of these features, float32, shape (4, f).
-        coef, missing: of a standardised value and of a missing one, shape (stages, f).
-        unit: 1 in logs in fixed point, shape (stages,).
-        kind_sums: what is the same within a kind, in fixed point, shape (stages, kinds).
-    """
-
-    scaler: NDArray[np.float32]
-    coef: Floats
-    missing: Floats
-    unit: Floats
-    kind_sums: Ints
-
-    @classmethod
-    def of(cls, model: Model, layout: Layout, rows: list[int], features: Sequence[int], kind_sums: Ints) -> "_Stages":
-        """Those of some rows of the layout's stages, reading some features."""
-        read, s = list(features), model.scaler
-        coef = np.stack([layout.stages[row].coef for row in rows])
-        return cls(
-            scaler=np.stack([column[read] for column in (s.low, s.high, s.mean, s.scale)]).astype(np.float32),
-            coef=np.ascontiguousarray(coef[:, read]),
-            missing=np.ascontiguousarray(coef[:, [len(FEATURES) + feature for feature in read]]),
-            unit=layout.scale[rows],
-            kind_sums=np.ascontiguousarray(kind_sums[rows]),
-        )
-
-    def add(self, values: Floats, kind: Ints, sums: Ints) -> None:
-        """Add it to the sums of n creators; values have shape (f, n)."""
-        low, high, mean, scale = self.scaler
-        add_linear(values, low, high, mean, scale, self.coef, self.missing, self.unit, self.kind_sums, kind, sums)
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A program and where the bytes it reads come from: first of creators, then of kinds, then of values of pairs.
-
-    Attributes:
-        creator: rows of what was prepared.
-        kind: the bytes of all kinds, shape (columns, kinds).
-        readers: of the values.
-        off: how far each row of the values may be away from the true ones.
-    """
-
-    program: Program
-    creator: NDArray[np.intp]
-    kind: Bytes
-    readers: Readers
-    off: Floats
-
-    @classmethod
-    def of(
-        cls, layout: Layout, program: Program, kind_values: Mapping[int, NDArray[np.float32]], fee_error: float
-    ) -> "_Ready":
-        """Sort the columns that a program reads."""
-        columns = [layout.columns[c] for c in program.columns]
-        tables = [column.bytes_of(kind_values[column.feature]) for column in columns if column.feature in kind_values]
-        creator, kinds = int((program.columns < layout.creator_columns).sum()), len(next(iter(kind_values.values())))
-        return cls(
-            program=program,
-            creator=program.columns[:creator].astype(np.intp),
-            kind=np.array(tables, dtype=np.uint8).reshape(len(tables), kinds),
-            readers=Readers.of(columns[creator + len(tables) :], READ),
-            off=np.repeat([0.0, fee_error], [len(PAIR), len(PRICED)]),
-        )
-
-    def bytes_of(
-        self, prepared: Prepared, span: slice | NDArray[np.int64], kind: Ints, values: Floats
-    ) -> tuple[Bytes, Mask]:
-        """The bytes the program reads, shape (columns, n), and whose may be others at a fee a little off."""
-        out = np.empty((len(self.program.columns), len(kind)), dtype=np.uint8)
-        first, second = len(self.creator), len(self.creator) + len(self.kind)
-        if isinstance(span, slice):
-            np.take(prepared.bytes_[:, span], self.creator, axis=0, out=out[:first], mode="clip")
-        else:
-            for place, row in enumerate(self.creator):
-                np.take(prepared.bytes_[row], span, out=out[place], mode="clip")
-        np.take(self.kind, kind, axis=1, out=out[first:second], mode="clip")
-        return out, self.readers.read(values, self.off, out[second:])
 
 
 def _path(model: Model, layout: Layout, goal: str, rank_by: str) -> list[int]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from features.brief import Brief
 from features.matrix import FEATURES, STATIC
-from serving.candidates import ESTIMATED, Asked, Candidates, Ints, ask, eligible, scored
+from serving.candidates import Asked, Candidates, Ints, ask, eligible, scored
 from serving.explore import PLACEMENTS, POOL, draw, explored_slots, known_well, upper_bounds
+from serving.fees import ESTIMATED
 from serving.filters import Removed, fee_filters
 from serving.quotes import askable, within_reach
 from serving.release import Release

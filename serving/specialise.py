@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.columns import Bytes
 from serving.kernels import LUT_LEAVES, MOST_LEAVES, NEVER, STEP, prune, walk
-from serving.layout import Bytes, Ints, Layout
+from serving.layout import Ints, Layout
 
 _LOWEST = np.array([0] + [(byte & -byte).bit_length() - 1 for byte in range(1, 256)], dtype=np.int64)
 

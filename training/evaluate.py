@@ -8,7 +8,7 @@ import numpy as np
 from features.context import placement_context
 from features.settings import load_settings
 from features.value import GOALS
-from serving.slates import read_slates
+from serving.slate_reader import read_slates
 from training import tracking
 from training.backtest import backtest
 from training.dataset import build_dataset

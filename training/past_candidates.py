@@ -13,7 +13,8 @@ from features.declare import Family
 from features.market import Market
 from features.matrix import fill, matrix
 from features.shared_record import value_shares
-from serving.candidates import expected_fee, score
+from serving.candidates import score
+from serving.fees import expected_fee
 from serving.model import Model
 from serving.stage import Floats, Matrix
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.market import Market
-from serving.slates import Slates
+from serving.slate_reader import Slates
 from serving.stage import Floats
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from features.matrix import FEATURES, NAMES
+from serving.columns import MOST_EDGES, Column, Readers
 from serving.forest import MISSING_NAN, MISSING_NONE, MISSING_ZERO, ZERO, parse_trees
-from serving.layout import MOST_CATEGORICAL, MOST_EDGES, CannotLayOutError, Column, Readers, lay_out
+from serving.layout import MOST_CATEGORICAL, CannotLayOutError, lay_out
 from serving.stage import Trees
 from tests.serving.fast_scoring import features_of, forest, model_text, random_tree, with_trees
 from tests.serving.test_forest import odd_values

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from features.brief import parse_brief
 from serving.answers import Expected, Pick, RankAnswer, Reason
-from serving.slates import FOLDER, SlateLog, log, read_slates, slate_line
+from serving.slate_reader import read_slates
+from serving.slates import FOLDER, SlateLog, log, slate_line
 
 BRIEF = parse_brief({"goal": "conversion", "budget": 5000, "brief_id": "k1", "filters": {"tiers": ["micro"]}})
 NOW = datetime(2026, 3, 1, 12, 30, 0, 5, tzinfo=UTC)

@@ -21,7 +21,8 @@ from features.reading import typed
 from features.settings import Settings
 from features.tables import build
 from serving.answers import Expected, Pick, RankAnswer
-from serving.slates import FOLDER, SlateLog, read_slates
+from serving.slate_reader import read_slates
+from serving.slates import FOLDER, SlateLog
 from training import tracking
 from training.evaluate import evaluate
 from training.sample import write_sample
