@@ -33,8 +33,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="-")
 MAX_BODY_BYTES = 1 << 20
 _REDIRECTS = (301, 302, 307, 308)
-TIMEOUT_SECONDS = 30.0
-# In each worker, where one thread computes: at 0.1 s a brief, about 10,000 creators, all are answered in time.
+TIMEOUT_SECONDS = 60.0
+# In each worker, where one thread computes: at half a second a brief, for a million creators, all are answered in time.
 MAX_IN_FLIGHT = 128
 RETRY_AFTER_SECONDS = 2
 

@@ -14,7 +14,7 @@ from serving.slates import SlateLog
 from serving.steps import Steps
 
 # A no-op takes 2 ms, a brief over a million creators may take a second; a request is given up after 30.
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Metrics:
