@@ -74,7 +74,7 @@ class Catalogue:
 
     def part(self, rows: NDArray[np.int64]) -> "Catalogue":
         """Some of the creators, in the order asked for."""
-        return replace(self, state=self.state.part(rows), display=self.display[rows])
+        return replace(self, state=self.state.part(rows), display=self.display[rows], digest="")
 
 
 def build_catalogue(market: Market, day: int, settings: Settings) -> Catalogue:
@@ -126,7 +126,7 @@ def join_catalogues(parts: Sequence[Catalogue]) -> Catalogue:
         deliverable_prices=rows([s.deliverable_prices for s in states]),
         deliverable_sources=rows([s.deliverable_sources for s in states]),
     )
-    return replace(parts[0], state=state, display=display[order])
+    return replace(parts[0], state=state, display=display[order], digest="")
 
 
 def save_catalogue(catalogue: Catalogue, folder: Path) -> None:

@@ -14,7 +14,7 @@ from serving.catalogue import save_catalogue
 from serving.release_file import read_release_file, store_path
 from tests.training.test_publish import a_catalogue, a_model, bento_of_its_own, stock
 from training.home_lock import home_lock, locked
-from training.publish import keep_version, promote, roll_back
+from training.publish import keep_version, promote
 
 __all__ = ["bento_of_its_own"]
 ROOT = Path(__file__).parents[2]
@@ -110,20 +110,22 @@ def test_no_release_is_lost_when_processes_publish_at_once(tmp_path):
         assert own == [f"m:{number}-{i}" for i in reversed(range(5))]
 
 
-@pytest.mark.parametrize("step", [lambda home: promote(home, "2"), roll_back], ids=["promote", "rollback"])
+@pytest.mark.parametrize("step", ["publish.promote(home, '2')", "publish.roll_back(home)"], ids=["promote", "rollback"])
 def test_what_changes_the_release_waits_for_the_lock(tmp_path, step):
     stock(tmp_path, "1", "2", "3")
     for version in "13":
         promote(tmp_path, version)
     before = read_release_file(tmp_path)
+    folder, environment = tmp_path / "race", {**os.environ, "PYTHONPATH": str(ROOT)}
+    folder.mkdir()
     with home_lock(tmp_path):
-        child = os.fork()
-        if child == 0:
-            step(tmp_path)
-            os._exit(0)
+        command = [sys.executable, "-c", GO + step, tmp_path, folder / "go", "0"]
+        child = subprocess.Popen(command, env=environment)
+        wait_for((folder / "ready-0").exists)
+        (folder / "go").touch()
         time.sleep(0.5)
         assert read_release_file(tmp_path) == before
-    assert os.waitpid(child, 0)[1] == 0
+    assert child.wait(120) == 0
     assert read_release_file(tmp_path) != before
 
 
