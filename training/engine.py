@@ -89,7 +89,8 @@ class DaskEngine:
                 bucket: self._client.submit(_run, self._code, task, bucket, *sent, pure=False, retries=RETRIES)
                 for bucket in buckets
             }
-        except (OSError, ClosedClientError) as error:
+        # a ValueError is what the scheduler says if the last worker goes while it is sent something
+        except (OSError, ClosedClientError, ValueError) as error:
             raise DataError(
                 f"the Dask cluster was lost: its scheduler does not answer, or no worker is left ({error}). "
                 "See their logs, start them again, then run this again"
