@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.lib import format as npy
 
+from features.overlap import Overlap
 from serving.artefact import checksum, read_json, write_json
 from serving.catalogue import Catalogue, save_catalogue
 
@@ -37,7 +38,9 @@ def grown(catalogue: Catalogue, n: int, seed: int = 0, first: int = 0) -> Catalo
         pl.Series("creator_id", [f"c{i:08d}" for i in range(first, first + n)]),
         pl.lit(None, dtype=pl.String).alias("person_id"),
     )
-    return replace(catalogue, state=replace(state, profile=profile, static=static), display=display, digest="")
+    state = replace(state, profile=profile, static=static)
+    # who shares an audience with whom is of the creators drawn from
+    return replace(catalogue, state=state, display=display, overlap=Overlap.unmeasured(), digest="")
 
 
 def write_grown(catalogue: Catalogue, n: int, folder: Path) -> None:

@@ -60,11 +60,8 @@ def of_market(
     world: str, placements: int, seed: int, briefs: int, *, peers: bool = False, noise_free: bool = False
 ) -> dict[str, Any]:
     """Figures by recommender, and by slice for the model, on one market; none for a peer that is not installed."""
-    import numpy as np
-
     from benchmarks.ceiling import ceiling
     from benchmarks.peers import PEERS, peer_advice
-    from features.context import placement_context
     from features.settings import Settings
     from training.backtest import backtest
     from training.dataset import build_dataset
@@ -105,8 +102,7 @@ def of_market(
     }
     covered = None if history is None else history.coverage
     deviance = {} if history is None else {name: one.deviance for name, one in history.metrics.items()}
-    context = placement_context(loaded.market, np.arange(placements))
-    winner = tier_table(loaded.market, context, rows).overall.winner
+    winner = tier_table(data, rows).overall.winner
     return {
         "figures": figures,
         "slices": slices,

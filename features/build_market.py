@@ -115,6 +115,7 @@ def encode_bucket(tables: Tables, shared: Shared) -> Market:
                 ("interest", words.niche),
             )
         },
+        audience_overlap=tables.audience_overlap,
         countries=shared.survey.countries,
         prices=_prices(tables.creator_prices, creator_of, words),
         priced_apart=shared.survey.priced_apart,
@@ -197,7 +198,9 @@ def _placements(tables: Tables, creator_of: Vocabulary, words: Vocabularies) -> 
         deliverable=words.deliverable.codes(frame["deliverable"]),
         agreed=asof.days(frame["agreed_on"]),
         settled=asof.days(frame["settled_at"]),
+        posted=np.where(frame["posted_at"].is_null(), np.nan, asof.days(frame["posted_at"])),
         delivered=column("delivered"),
+        reach=column("reach"),
         fee=column("fee"),
         extra_cost=np.nan_to_num(column("product_cost")) + np.nan_to_num(column("other_cost")),
         value_share=np.full(frame.height, np.nan),

@@ -45,8 +45,8 @@ class Placements:
     """p placements in the order of their table, shape (p,) each.
 
     `value_share` is g of the value formula, `propensity` the chance with which it was chosen, NaN where not given.
-    `outcomes` are NaN where unknown; `value` is by the formula or the data's
-    own override (`overridden`).
+    `outcomes` are NaN where unknown; `value` is by the formula or the data's own override (`overridden`). `posted`
+    (UTC day) and `reach` (people), NaN where unknown, are outcomes too, which no feature or stage reads.
     """
 
     ids: pl.Series
@@ -55,7 +55,9 @@ class Placements:
     deliverable: Ints
     agreed: Ints
     settled: Ints
+    posted: Floats
     delivered: Floats
+    reach: Floats
     fee: Floats
     extra_cost: Floats
     value_share: Floats
@@ -83,7 +85,7 @@ class DeliverablePrices:
 
 @dataclass(frozen=True)
 class Market:
-    """Everything features are computed from. Money is in `basis.currency`."""
+    """Everything features are computed from, and `audience_overlap` as given. Money is in `basis.currency`."""
 
     settings: Settings
     basis: ValueBasis
@@ -91,6 +93,7 @@ class Market:
     creators: Creators
     readings: Readings
     audience: Mapping[str, AudienceSets]
+    audience_overlap: pl.DataFrame
     countries: CountrySums
     prices: DeliverablePrices
     priced_apart: bool

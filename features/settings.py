@@ -36,6 +36,31 @@ class ValueSettings(_Section):
     cost_floor: Positive = Field(1.0, description="least cost in ROI = (V - C) / C, base currency")
 
 
+class PlanSettings(_Section):
+    """What a set of creators loses against the sum of its parts, where the data say nothing of it.
+
+    All are working assumptions. Overlap is shared / smaller audience; levels of pairs are learnt from the table
+    audience_overlap where it is given (`features.overlap`).
+    """
+
+    overlap_same_person: Fraction = Field(0.40, description="working assumption: overlap of two accounts of one person")
+    overlap_same_platform_niche: Fraction = Field(
+        0.10, description="working assumption: overlap of two creators of one country, niche and platform"
+    )
+    overlap_same_niche: Fraction = Field(
+        0.06, description="working assumption: overlap of two creators of one country and niche, on two platforms"
+    )
+    overlap_same_creator: Fraction = Field(
+        0.50, description="working assumption: overlap of two deliverables of one creator"
+    )
+    delivery_rate: Fraction | None = Field(
+        None, description="probability that an agreed placement is posted; left out: learnt from past placements"
+    )
+    fatigue: Fraction = Field(
+        0.08, description="working assumption: value lost by each further placement with the same creator"
+    )
+
+
 class Tier(_Section):
     """One tier: its name and the count below which it ends (None: open)."""
 
@@ -67,6 +92,7 @@ class Settings(_Section):
     attribution_days: int = Field(30, ge=0, description="days after which an outcome is final, by default")
     fx_max_age_days: int = Field(7, ge=0, description="oldest rate that still converts")
     value: ValueSettings = ValueSettings()
+    plan: PlanSettings = PlanSettings()
     tiers: tuple[Tier, ...] = TIERS
     local_tiers: dict[str, tuple[Tier, ...]] = Field(default_factory=lambda: dict(LOCAL_TIERS))
     tier_by_reads: tuple[str, ...] = Field(("wechat",), description="platforms tiered by median views")

@@ -13,12 +13,14 @@ FeeSource = Literal["quoted", "paid", "estimated"]
 Confidence = Literal["high", "medium", "low"]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """Base of all parts of an answer: frozen, closed, and without NaN."""
+
     # `model_version` is a name of the contract; pydantic would otherwise keep `model_` for itself.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
-class Expected(_Part):
+class Expected(Part):
     """What one placement is expected to bring; None where the data never showed that stage."""
 
     impressions: float | None = None
@@ -28,7 +30,7 @@ class Expected(_Part):
     value: float | None = None
 
 
-class Reason(_Part):
+class Reason(Part):
     """One factor's part in a pick's place.
 
     >>> Reason(factor="cost", effect=0.12, text="cheaper per view than 83 % of creators").factor
@@ -40,7 +42,7 @@ class Reason(_Part):
     text: str
 
 
-class Pick(_Part):
+class Pick(Part):
     """One creator, with what a placement should bring and how sure that is."""
 
     rank: int = Field(ge=1)
@@ -64,7 +66,7 @@ class Pick(_Part):
     propensity: float = Field(default=1.0, gt=0, le=1, description="chance with which an explored slot was filled so")
 
 
-class QuoteWorthAsking(_Part):
+class QuoteWorthAsking(Part):
     """A creator whose fee is not settled and could change the picks, and what knowing it should be worth."""
 
     creator_id: str
@@ -74,7 +76,7 @@ class QuoteWorthAsking(_Part):
     picked: bool = Field(description="whether it is among the picks as they are")
 
 
-class RankAnswer(_Part):
+class RankAnswer(Part):
     """The answer to `POST /v1/rank`; `considered` counts creators, `filtered_out` counts them by reason."""
 
     request_id: str

@@ -101,15 +101,21 @@ class Asked:
         return brief_context(state, self.briefs, self.deliverable, catalogue.words, len(catalogue.tier_names))
 
 
-def ask(release: Release, brief: Brief) -> Asked:
+def ask(release: Release, brief: Brief, *, tell_budget: bool = True) -> Asked:
     """Encode a brief.
+
+    Args:
+        release: model and catalogue.
+        brief: what is asked for.
+        tell_budget: whether the model may read the budget; filters do in any case.
 
     Raises:
         DataError: it asks for something this data cannot answer (`field` names it).
     """
     _check(release, brief)
     words = release.catalogue.words
-    briefs = encode_briefs([_with_start(brief, release)], words, release.catalogue.cpm_factors)
+    told = _with_start(brief, release) | ({} if tell_budget else {"budget": None})
+    briefs = encode_briefs([told], words, release.catalogue.cpm_factors)
     return Asked(release, brief, briefs, words.deliverable.code_in_any_case(brief.deliverable))
 
 
@@ -160,7 +166,7 @@ def scored(asked: Asked, rows: Ints) -> Candidates:
         rows: of the catalogue, shape (n,).
     """
     parts = [_scored(asked, rows[low : low + ROWS_AT_ONCE]) for low in range(0, max(len(rows), 1), ROWS_AT_ONCE)]
-    return parts[0] if len(parts) == 1 else _joined(parts)
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 def _scored(asked: Asked, rows: Ints) -> Candidates:
@@ -185,15 +191,17 @@ def _scored(asked: Asked, rows: Ints) -> Candidates:
     )  # fmt: skip
 
 
-def _joined(parts: Sequence[Candidates]) -> Candidates:
-    def joined(name: str) -> Any:
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """Candidates of one brief, a part after the other; whom filters removed is as the first part says."""
+
+    def column(name: str) -> Any:
         return np.concatenate([getattr(part, name) for part in parts])
 
     first, scores = parts[0], [part.scores for part in parts]
     arrays = ("rows", "x", "fee", "fee_spread", "source", "share", "credibility", "order")
     return replace(
         first,
-        **{name: joined(name) for name in arrays},
+        **{name: column(name) for name in arrays},
         scores=Scores(
             {name: np.concatenate([s.expected[name] for s in scores]) for name in first.scores.expected},
             *(np.concatenate([getattr(s, name) for s in scores]) for name in ("value", "cost", "roi")),

@@ -1,11 +1,11 @@
 """The catalogue: what is served about every creator as of a day, kept as memory-mapped arrays.
 
 A folder of `.npy` arrays (mapped, so that workers share their pages), `display.arrow` (ids and names) and
-`catalogue.json` (day, vocabularies, country prior, feature hash).
+`catalogue.json` (day, vocabularies, country prior, levels of overlap, feature hash).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +22,15 @@ from features.encoding import Lists, Vocabulary
 from features.errors import DataError
 from features.market import Market
 from features.matrix import creator_state, schema_hash
-from features.settings import Settings
+from features.overlap import Overlap, OverlapLevels, Pairs, Traits, learn_overlap, text_codes
+from features.settings import PlanSettings, Settings
 from features.tiers import local_tiers, tier_names
 from serving.artefact import check_files, checksum, read_json, write_json
 
-FORMAT = 3
+FORMAT = 4
 EPOCH = date(1970, 1, 1)
 DISPLAY = ("creator_id", "person_id", "username", "platform")
+LISTED = ("first", "second", "share", "named")  # arrays of an Overlap
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Catalogue:
 
     Attributes:
         state: arrays that features are computed from.
-        display: creator_id, person_id, username, platform, tier, tier_local; a row a creator, in the state's order.
+        display: creator_id, person_id, username, platform, niche (the first it lists), tier, tier_local; a row a
+            creator, in the state's order.
         words: vocabularies of the codes in `state`.
         prior: what to expect of unknown audiences.
         cpm_factors: cpm of a country / the general one.
         sample_briefs: briefs like recent campaigns, for warming up.
+        overlap: audiences that its creators share; undated, so it counts as always known.
         digest: of the artefact it was loaded from; empty where it was not.
     """
 
@@ -53,6 +57,7 @@ class Catalogue:
     tier_names: tuple[str, ...]
     currency: str
     sample_briefs: tuple[dict[str, Any], ...]
+    overlap: Overlap = field(default_factory=Overlap.unmeasured)
     digest: str = ""
 
     @property
@@ -74,15 +79,52 @@ class Catalogue:
 
     def part(self, rows: NDArray[np.int64]) -> "Catalogue":
         """Some of the creators, in the order asked for."""
-        return replace(self, state=self.state.part(rows), display=self.display[rows], digest="")
+        overlap = self.overlap.part(rows)
+        return replace(self, state=self.state.part(rows), display=self.display[rows], overlap=overlap, digest="")
+
+    def overlaps(self, rows: NDArray[np.int64]) -> Pairs:
+        """The pairs of some creators that share an audience, by their positions in `rows`; see `Overlap.among`."""
+        return self.overlap.among(rows, self._traits(rows))
+
+    def _traits(self, rows: NDArray[np.int64]) -> Traits:
+        display, codes = self.display[rows], self.state.codes
+        return Traits(
+            person=text_codes(display["person_id"]),
+            platform=codes["platform"][rows],
+            country=codes["country"][rows],
+            niche=text_codes(display["niche"]),
+        )
 
 
 def build_catalogue(market: Market, day: int, settings: Settings) -> Catalogue:
     """The catalogue of a market when deciding on UTC day `day`."""
+    return with_overlap(build_part(market, day, settings), market.audience_overlap, settings.plan)
+
+
+def with_overlap(catalogue: Catalogue, table: pl.DataFrame, plan: PlanSettings) -> Catalogue:
+    """A catalogue with what `audience_overlap` says of its creators; pairs that name anyone else are left out.
+
+    Args:
+        catalogue: of all creators of a market.
+        table: creator_a, creator_b and overlap, in any order.
+        plan: levels that learnt ones are shrunk towards.
+    """
+    row = catalogue.display.select("creator_id").with_row_index("row")
+    pairs = table
+    for column in ("creator_a", "creator_b"):
+        pairs = pairs.join(row.rename({"creator_id": column, "row": f"row_{column}"}), on=column)
+    a, b = (pairs[f"row_{column}"].cast(pl.Int64).to_numpy() for column in ("creator_a", "creator_b"))
+    traits = catalogue._traits(np.arange(len(catalogue.state)))
+    share = pairs["overlap"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return replace(catalogue, overlap=learn_overlap(a, b, share, traits, plan), digest="")
+
+
+def build_part(market: Market, day: int, settings: Settings) -> Catalogue:
+    """The catalogue of a bucket of a market's creators: what they share is known of the joined one (`with_overlap`)."""
     state = creator_state(market, day)
     frame = market.creators.frame
     names = tier_names(settings)
-    display = frame.select(DISPLAY).with_columns(
+    display = frame.select(*DISPLAY, pl.col("niches").list.first().alias("niche")).with_columns(
         pl.Series("tier", [names[code] for code in state.codes["tier"]], dtype=pl.String),
         pl.Series(
             "tier_local",
@@ -108,7 +150,7 @@ def join_catalogues(parts: Sequence[Catalogue]) -> Catalogue:
     """The catalogue of disjoint creators of one market as of one day, in the order of their ids.
 
     Args:
-        parts: at least one.
+        parts: at least one, of which only creators are joined: overlap is learnt of them all (`with_overlap`).
     """
     display = pl.concat([part.display for part in parts])
     order = display["creator_id"].arg_sort().to_numpy()
@@ -126,13 +168,13 @@ def join_catalogues(parts: Sequence[Catalogue]) -> Catalogue:
         deliverable_prices=rows([s.deliverable_prices for s in states]),
         deliverable_sources=rows([s.deliverable_sources for s in states]),
     )
-    return replace(parts[0], state=state, display=display[order], digest="")
+    return replace(parts[0], state=state, display=display[order], overlap=Overlap.unmeasured(), digest="")
 
 
 def save_catalogue(catalogue: Catalogue, folder: Path) -> None:
     """Write the catalogue into an existing, empty folder."""
     state = catalogue.state
-    for name, array in _arrays(state).items():
+    for name, array in _arrays(catalogue).items():
         np.save(folder / f"{name}.npy", array)
     # uncompressed, so that it can be memory-mapped
     catalogue.display.write_ipc(folder / "display.arrow", compression="uncompressed")
@@ -147,6 +189,7 @@ def save_catalogue(catalogue: Catalogue, folder: Path) -> None:
             "home_share": catalogue.prior.home_share,
             "known": catalogue.prior.known,
         },
+        "overlap_levels": vars(catalogue.overlap.levels),
         "cpm_factors": dict(catalogue.cpm_factors),
         "tier_names": list(catalogue.tier_names),
         "currency": catalogue.currency,
@@ -201,6 +244,10 @@ def load_catalogue(folder: Path) -> Catalogue:
         lengths = {len(column) for column in columns} | {len(lists.offsets) - 1 for lists in state.lists.values()}
         if lengths | {len(state), display.height} != {data["creators"]}:
             raise ValueError("rows differ between arrays")
+        listed = {name: array(f"overlap-{name}") for name in LISTED}
+        overlap = Overlap(**listed, levels=OverlapLevels(**data["overlap_levels"]))
+        if not len(overlap.first) == len(overlap.second) == len(overlap.share):
+            raise ValueError("rows differ between arrays of listed pairs")
         prior = data["prior"]
         return Catalogue(
             state=state,
@@ -211,6 +258,7 @@ def load_catalogue(folder: Path) -> Catalogue:
             tier_names=tuple(data["tier_names"]),
             currency=data["currency"],
             sample_briefs=tuple(data["sample_briefs"]),
+            overlap=overlap,
             digest=found,
         )
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
@@ -220,7 +268,8 @@ def load_catalogue(folder: Path) -> Catalogue:
         ) from error
 
 
-def _arrays(state: CreatorState) -> dict[str, Any]:
+def _arrays(catalogue: Catalogue) -> dict[str, Any]:
+    state = catalogue.state
     arrays: dict[str, Any] = {
         "static": state.static,
         "deliverable-prices": state.deliverable_prices,
@@ -228,6 +277,7 @@ def _arrays(state: CreatorState) -> dict[str, Any]:
     }
     arrays |= {f"profile-{name}": column for name, column in state.profile.items()}
     arrays |= {f"code-{name}": column for name, column in state.codes.items()}
+    arrays |= {f"overlap-{name}": getattr(catalogue.overlap, name) for name in LISTED}
     arrays |= {f"totals-{name}": values for name, values in state.totals.items()}
     for name, lists in state.lists.items():
         arrays |= {

@@ -15,6 +15,7 @@ from features.errors import DataError
 from serving.answers import RankAnswer
 from serving.compute import OneThread
 from serving.metrics import metrics
+from serving.plan_answers import PlanAnswer
 
 POLL_SECONDS = 2.0
 # The same release.json that failed is tried again after this long: its cause may have been passing (memory, a disk).
@@ -31,6 +32,7 @@ class Engine:
     load: Callable[[Path], Any]
     stamp: Callable[[Path], object | None]
     rank: Callable[..., RankAnswer]
+    plan: Callable[..., PlanAnswer]
     no_release: type[Exception]
     nothing_fits: type[Exception]
 
@@ -38,13 +40,14 @@ class Engine:
 def default_engine() -> Engine:
     """The real engine. Imported on call: the supervising process and `bentoml build` never need it."""
     from serving import tree_shap  # noqa: PLC0415
+    from serving.planning import plan  # noqa: PLC0415
     from serving.ranking import NothingFits, rank  # noqa: PLC0415
     from serving.release import NoRelease, load_served  # noqa: PLC0415
     from serving.release_file import release_stamp  # noqa: PLC0415
 
     # until they are compiled, once it answers, reasons take the slower way
     tree_shap.postpone()
-    return Engine(load_served, release_stamp, rank, NoRelease, NothingFits)
+    return Engine(load_served, release_stamp, rank, plan, NoRelease, NothingFits)
 
 
 def compile_scoring() -> None:
@@ -74,7 +77,7 @@ class ReleaseHolder:
 
     Args:
         home: the folder that holds release.json.
-        engine: how to load a release and rank with it.
+        engine: how to load a release, and rank and plan with it.
     """
 
     def __init__(self, home: Path, engine: Engine) -> None:

@@ -5,7 +5,7 @@ LightGBM text file an ensemble. Nothing is pickled.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from serving.interval import Interval
 from serving.price import PriceLine, settle
 from serving.promise import Promise
 from serving.stage import Floats, Matrix, Scaler, Stage
+from serving.together import Together
 
-FORMAT = 5
+FORMAT = 6
 # order in which quantities are predicted, and what each may be a rate of, best first
 CHAIN: dict[str, tuple[str, ...]] = {
     "delivery": ("one",),
@@ -78,6 +79,7 @@ class Model:
         promise: how much of a high expected return is promised.
         intervals: by goal; `any` pools all goals.
         card: the model card.
+        together: what placements of one campaign share.
         digest: of the artefact it was loaded from; empty where it was not.
     """
 
@@ -96,6 +98,7 @@ class Model:
     promise: Promise
     intervals: Mapping[str, Interval]
     card: Mapping[str, Any]
+    together: Together = field(default_factory=Together)
     digest: str = ""
 
     def expected(self, x: Matrix) -> dict[str, Floats]:
@@ -205,6 +208,7 @@ def save_model(model: Model, folder: Path) -> None:
         "commission_rate": model.commission_rate,
         "overridden_goals": list(model.overridden_goals),
         "promise": vars(model.promise),
+        "together": vars(model.together),
         "intervals": {name: interval.to_json() for name, interval in model.intervals.items()},
         "card": dict(model.card),
     }
@@ -244,6 +248,7 @@ def load_model(folder: Path) -> Model:
             promise=Promise(**data["promise"]),
             intervals={name: Interval.from_json(entry) for name, entry in data["intervals"].items()},
             card=data["card"],
+            together=Together(**data["together"]),
             digest=found,
         )
         for stage in stages.values():

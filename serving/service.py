@@ -1,4 +1,4 @@
-"""The BentoML service: `POST /v1/rank`, `GET /v1/model`, probes and metrics.
+"""The BentoML service: `POST /v1/rank`, `POST /v1/plan`, `GET /v1/model`, probes and metrics.
 
 What a request may look like is settled in `serving.http_errors`, which model answers in `serving.holder`; here is
 the wiring. The home whose release is served is INFLUENCER_ROI_HOME (default `.influencer-roi`).
@@ -6,7 +6,7 @@ the wiring. The home whose release is served is INFLUENCER_ROI_HOME (default `.i
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -23,18 +23,23 @@ from starlette.routing import Route
 
 from features.brief import Brief, parse_brief_json
 from features.errors import DataError
+from features.plan_options import PlanBrief, parse_plan_json
 from serving import holder
 from serving.answers import RankAnswer
 from serving.compute import OneThread
 from serving.http_errors import REQUEST_ID, App, ErrorEnvelope, Receive, Scope, Send, error_response, log
 from serving.metrics import forget_dead_workers, metrics
+from serving.plan_answers import PlanAnswer
 from serving.slates import FOLDER as SLATES
 from serving.slates import SlateLog
 from serving.steps import noted, step
 
 HOME_VARIABLE = "INFLUENCER_ROI_HOME"
 DEFAULT_HOME = ".influencer-roi"
-GUIDE = "there are POST /v1/rank, GET /v1/model, GET /livez, GET /readyz, GET /metrics and GET /docs.json"
+GUIDE = (
+    "there are POST /v1/rank, POST /v1/plan, GET /v1/model, GET /livez, GET /readyz, GET /metrics and GET /docs.json"
+)
+CHECKS = {"/v1/rank": parse_brief_json, "/v1/plan": parse_plan_json}
 SLATES_COUNTED_SECONDS = 1.0
 # For the workers, set before they start: LightGBM and numpy read them when they load, and two libraries' threads
 # that spin on the same cores run many times slower than one thread each.
@@ -111,7 +116,7 @@ class _Service(bentoml.Service):  # type: ignore[misc] # bentoml ships no types 
     def openapi_spec(self) -> Any:
         spec = super().openapi_spec
         # BentoML would introduce itself here, with badges loaded from elsewhere
-        words = "Ranks creators for a campaign brief by predicted ROI."
+        words = "Ranks creators for a campaign brief by predicted ROI, and plans how to spend its budget."
         info = Info(title="influencer-roi", version="v1", description=words)
         spec = type(spec)(spec.openapi, info, spec.paths, spec.servers, spec.tags, spec.components)
         errors = {str(status): _error_schema(words) for status, words in _ERRORS.items()}
@@ -157,7 +162,7 @@ def _error_schema(description: str) -> Mapping[str, Any]:
     workers=1,
 )
 class InfluencerROI:
-    """Ranks creators for a campaign brief by what a placement with each would return."""
+    """Ranks creators for a campaign brief by what a placement with each would return, and plans a budget."""
 
     def __init__(self) -> None:
         self._compile = OneThread("compile")
@@ -200,23 +205,30 @@ class InfluencerROI:
     @bentoml.api(route="/v1/rank", output_spec=RankAnswer)  # type: ignore[untyped-decorator]
     async def rank(self, brief: Brief, /) -> Response:
         """Rank every creator for a brief; the body is the brief, flat."""
-        return await self._compute.run(self._answer, brief, perf_counter())
+        return await self._compute.run(self._answer, "rank", self._engine.rank, brief, perf_counter())
 
-    def _answer(self, brief: Brief, asked: float) -> Response:
-        """The answer to a brief that was asked at a moment of `perf_counter`; runs in the computing thread."""
+    @bentoml.api(route="/v1/plan", output_spec=PlanAnswer)  # type: ignore[untyped-decorator]
+    async def plan(self, brief: PlanBrief, /) -> Response:
+        """Plan a budget: the set of creators that brings most for it; the body is a brief, flat, with a `plan`."""
+        return await self._compute.run(self._answer, "plan", self._engine.plan, brief, perf_counter())
+
+    def _answer(self, name: str, ask: Callable[..., RankAnswer | PlanAnswer], brief: Brief, asked: float) -> Response:
+        """What the engine says to a brief asked at a moment of `perf_counter`; runs in the computing thread."""
         held = self.holder.held
         if held.release is None:
             return error_response(503, held.problem or "")
         with noted() as steps:
             steps.seconds["queue"] = perf_counter() - asked
             try:
-                with step("rank"):
-                    answer = self._engine.rank(held.release, brief, request_id=REQUEST_ID.get())
+                with step(name):
+                    answer = ask(held.release, brief, request_id=REQUEST_ID.get())
                 # The engine's answer has been validated when it was built; BentoML would do it all again.
                 with step("json"):
                     response = Response(answer.model_dump_json(), media_type="application/json")
-                with step("slate"):
-                    self._slates.append(brief, answer)
+                # A plan is no slate: its picks have no chance of their own, and may have been asked for by name.
+                if isinstance(answer, RankAnswer):
+                    with step("slate"):
+                        self._slates.append(brief, answer)
                 metrics().candidates(answer.considered, answer.filtered_out)
             except self._engine.nothing_fits as error:
                 response = error_response(422, str(error), field=getattr(error, "field", None))
@@ -236,7 +248,7 @@ class InfluencerROI:
 
 def _wire(service: Any) -> None:
     service.mount_asgi_app(Starlette(routes=[Route("/model", model_card)]), path="/v1")
-    service.add_asgi_middleware(ErrorEnvelope, checks={"/v1/rank": parse_brief_json}, guide=GUIDE)
+    service.add_asgi_middleware(ErrorEnvelope, checks=CHECKS, guide=GUIDE)
     service.add_asgi_middleware(Readiness)
 
 

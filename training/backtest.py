@@ -42,6 +42,7 @@ class Backtest:
         missing: why it is not value, or None.
         split: the window and its rows; `judged` are the test rows with the target known.
         predicted: by name (`model` or a rule), shape (judged,).
+        promised: the model's after `promise`, shape (judged,).
         metrics: by name.
         slices: by kind and member, metrics by name.
         gain: interval (90 %, bootstrap by campaign) of the best rule's deviance minus the model's.
@@ -57,6 +58,7 @@ class Backtest:
     judged: Ints
     actual: Floats
     predicted: Mapping[str, Floats]
+    promised: Floats
     metrics: Mapping[str, Metrics]
     slices: Mapping[str, Mapping[str, Mapping[str, Metrics]]]
     gain: tuple[float, float]
@@ -143,6 +145,7 @@ def _judge(
         fitted = fit_intervals(y[early], kept[early], goals[early])
         covered[~early] = inside(fitted, y[~early], kept[~early], goals[~early])
     promise = fit_promise(y, predicted, spent, campaign)
+    promised = promise.kept(predicted, spent)
     return Backtest(
         target=target,
         missing=None if target == "value" else _why_not_value(data, split),
@@ -150,6 +153,7 @@ def _judge(
         judged=judged,
         actual=y,
         predicted=by_name,
+        promised=promised,
         metrics=metrics,
         slices={
             kind: {
@@ -161,7 +165,7 @@ def _judge(
         },
         gain=bootstrap(gain, campaign),
         promise=promise,
-        intervals=fit_intervals(y, promise.kept(predicted, spent), goals) if target == "value" else {},
+        intervals=fit_intervals(y, promised, goals) if target == "value" else {},
         inside=covered,
         model=model,
     )

@@ -23,7 +23,7 @@ from features.record import History, run_totals
 from features.shared_record import Contribution, value_placements
 from features.survey import Survey, take_survey
 from features.tables import Tables
-from serving.catalogue import build_catalogue, save_catalogue
+from serving.catalogue import build_part, save_catalogue
 from training.dataset import Seen, build_dataset
 from training.whole_files import whole_file, whole_folder
 
@@ -88,7 +88,7 @@ def catalogue_folder(out: Path, bucket: int) -> Path:
 
 def _write_catalogue(market: Market, out: Path, bucket: int) -> None:
     """The catalogue of the bucket's creators."""
-    catalogue = build_catalogue(market, market.as_of, market.settings)
+    catalogue = build_part(market, market.as_of, market.settings)
     with whole_folder(catalogue_folder(out, bucket)) as path:
         save_catalogue(catalogue, path)
 

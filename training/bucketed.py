@@ -19,7 +19,7 @@ from features.settings import Settings
 from features.shared_record import shared_histories
 from features.survey import Survey
 from features.tables import Tables, build
-from serving.catalogue import Catalogue, join_catalogues, load_catalogue
+from serving.catalogue import Catalogue, join_catalogues, load_catalogue, with_overlap
 from serving.stage import Matrix
 from training.bucket_tasks import (
     Finished,
@@ -80,17 +80,18 @@ def bucketed_dataset(
     nobody = encode_bucket(rounds.tables, rounds.shared)
     market: Market = replace(nobody, placements=replace(placements, creator=Vocabulary.of(ids).codes(ids)))
     seen: Seen = _joined([part.seen for part in finished], order)
-    return dataset(market, _features(finished, out), seen), _catalogue(manifest, out)
+    return dataset(market, _features(finished, out), seen), _catalogue(manifest, rounds, out)
 
 
 def bucketed_catalogue(folder: Path, manifest: Manifest, rounds: Rounds, engine: Engine, out: Path) -> Catalogue:
     """Third round for the catalogue alone."""
     list(engine.map(catalogue_bucket, range(manifest.buckets), folder, rounds.shared, rounds.histories, out))
-    return _catalogue(manifest, out)
+    return _catalogue(manifest, rounds, out)
 
 
-def _catalogue(manifest: Manifest, out: Path) -> Catalogue:
-    return _together([catalogue_folder(out, bucket) for bucket in range(manifest.buckets)])
+def _catalogue(manifest: Manifest, rounds: Rounds, out: Path) -> Catalogue:
+    parts = _together([catalogue_folder(out, bucket) for bucket in range(manifest.buckets)])
+    return with_overlap(parts, rounds.tables.audience_overlap, rounds.shared.settings.plan)
 
 
 def _together(folders: Sequence[Path]) -> Catalogue:

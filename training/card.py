@@ -13,17 +13,19 @@ from features.check import Report
 from features.market import Market
 from features.matrix import NAMES, schema_hash
 from serving.model import Model
+from serving.together import Together
 from training.backtest import Backtest
 from training.gate import Verdict
 from training.report import card_metrics
 from training.split import iso
+from training.tier_table import TierTable
 
 SYNTHETIC = "synthetic-"  # how every brand of the sample market is named
 
 
 def model_card(
     model: Model, market: Market, checked: Report, folder: Path, as_of: int, rows: NDArray[np.int64],
-    result: Backtest | None, verdict: Verdict,
+    result: Backtest | None, verdict: Verdict, tiers: TierTable,
 ) -> dict[str, Any]:  # fmt: skip
     """The card as served by `GET /v1/model`, JSON-able.
 
@@ -36,6 +38,7 @@ def model_card(
         rows: placements it was fitted on.
         result: the backtest, None where nothing could be judged.
         verdict: of the gate.
+        tiers: which tier returned more per cost.
     """
     agreed = market.placements.agreed[rows]
     return {
@@ -56,6 +59,8 @@ def model_card(
         "metrics": card_metrics(result),
         "interval_basis": _interval_basis(result, model),
         "promise": vars(model.promise),
+        "together": {**vars(model.together), "text": together_text(model.together)},
+        "tiers": {one.goal: {"winner": one.winner, "reason": one.reason, "text": one.text} for one in tiers.verdicts},
         "verdict": {"promote": verdict.promote, "lines": list(verdict.lines)},
         "stages": {
             name: {"per": stage.exposure, "rows": stage.rows, "tree_weights": [t.weight for t in stage.trees]}
@@ -65,6 +70,45 @@ def model_card(
         "feature_schema": schema_hash(),
         "value_configuration": vars(model.basis),
     }
+
+
+def together_text(together: Together) -> list[str]:
+    """What placements of one campaign share, a sentence a finding, with what it rests on.
+
+    >>> together_text(Together())[1]
+    'Small creators beside a big one: counted at full value; too few past campaigns to compare (0 with, 0 without).'
+    """
+    t = together
+    measured = (
+        f"measured on {t.shared_placements} later placements of {t.shared_campaigns} campaigns"
+        if t.shared_campaigns
+        else "assumed, as too few later campaigns can be measured"
+    )
+    beside = (
+        f"too few past campaigns to compare ({t.beside_campaigns} with, {t.apart_campaigns} without)"
+        if t.beside_t is None
+        else f"from {t.beside_campaigns} campaigns with and {t.apart_campaigns} without one (t {t.beside_t:.1f})"
+    )
+    full = "full value" if t.small_beside_big == 1.0 else f"{t.small_beside_big:.0%} of their value"
+    first = (
+        "too few past campaigns to say otherwise than published research"
+        if t.first_t is None
+        else f"small ones first did {'better' if t.first_t > 0 else 'worse'} (t {t.first_t:.1f})"
+        f"{', beyond chance' if t.small_first else ', not enough to say otherwise than published research'}"
+    )
+    reach = (
+        "not known: no placement has both reach and impressions"
+        if t.reach_per_impression is None
+        else f"{t.reach_per_impression:.2f}, from {t.reach_placements} placements that know both"
+    )
+    return [
+        f"Placements of one campaign have {t.shared:.0%} of their luck in common ({measured}): the more, the less "
+        "many creators even it out.",
+        f"Small creators beside a big one: counted at {full}; {beside}.",
+        f"Who posts first: {'small' if t.small_first else 'big'} creators; {first} "
+        f"({t.small_first_campaigns} campaigns began with a small one, {t.big_first_campaigns} with a big one).",
+        f"People reached per impression: {reach}.",
+    ]
 
 
 def is_synthetic(brands: Sequence[str]) -> bool:

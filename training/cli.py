@@ -214,6 +214,27 @@ def rank(
 
 
 @app.command()
+def plan(
+    briefs: Annotated[
+        Path, typer.Argument(help=".json (one brief) or .jsonl (many), each with a plan", metavar="BRIEFS")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="write here: picks as .csv, .parquet, .json; charts as .html")
+    ] = None,
+    home: Home = HOME,
+) -> None:
+    """Plan the budget of briefs, with the code of the service: which creators to pay, and what else it could buy."""
+    from training.plan_files import plan_file, readable
+
+    answers = plan_file(briefs, home, out=out)
+    if out is not None:
+        typer.echo(f"Wrote {sum(len(answer.plan.picks) for answer in answers)} picks of {len(answers)} plans to {out}.")
+        return
+    for answer in answers:
+        terminal().print(readable(answer))
+
+
+@app.command()
 def models(home: Home = HOME) -> None:
     """List versions with their aliases and verdicts, and what is served."""
     from rich.table import Table

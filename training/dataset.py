@@ -10,6 +10,7 @@ from features.context import placement_context
 from features.declare import Context
 from features.market import Market
 from features.matrix import matrix
+from features.tiers import tier_codes
 from serving.stage import Floats, Matrix
 from training.funnel_fit import Labels, labels
 
@@ -25,7 +26,8 @@ class Seen:
 
     Attributes:
         credibility: of the audience, NaN where unknown.
-        tier, platform: codes.
+        tier, platform, country, person: codes.
+        tier_since: the same as `tier`; where the followers were unknown, by the newest ones. Only to look back with.
         price, price_source: known beforehand, NaN where nothing was.
         past: totals of the creator's own record, by name of PAST.
     """
@@ -33,17 +35,23 @@ class Seen:
     credibility: Floats
     tier: Ints
     platform: Ints
+    country: Ints
+    person: Ints
+    tier_since: Ints
     price: Floats
     price_source: Floats
     past: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, context: Context) -> "Seen":
-        """From the context of placements, each as of the day it was agreed."""
+    def of(cls, market: Market, context: Context) -> "Seen":
+        """From the context of all placements of a market, each as of the day it was agreed."""
         return cls(
             credibility=context.profile["audience_credibility"],
             tier=context.codes["tier"],
             platform=context.codes["platform"],
+            country=context.codes["country"],
+            person=context.codes["person"],
+            tier_since=_tier_since(market, context.codes["tier"]),
             price=context.profile["known_price"],
             price_source=context.profile["price_source"],
             past={name: context.records["creator"][name] for name in PAST},
@@ -64,9 +72,19 @@ def build_dataset(market: Market) -> Dataset:
     """Features and labels of every placement, each as of the day it was agreed."""
     rows = len(market.placements)
     context = placement_context(market, np.arange(rows))
-    return dataset(market, matrix(context, rows), Seen.of(context))
+    return dataset(market, matrix(context, rows), Seen.of(market, context))
 
 
 def dataset(market: Market, x: Matrix, seen: Seen) -> Dataset:
     """The data set of a market whose features are computed."""
     return Dataset(market, x, seen, labels(market, seen.price, seen.price_source))
+
+
+def _tier_since(market: Market, tier: Ints) -> Ints:
+    """Tiers, where unknown by the newest followers: one tier is wide, so a later count is better than none."""
+    unknown = np.flatnonzero(tier == market.tier_count - 1)
+    creator = market.placements.creator[unknown]
+    newest = market.profile(creator, np.full(len(creator), market.as_of))["follower_count"]
+    found = tier.copy()
+    found[unknown] = tier_codes(newest, market.settings)
+    return found

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from features.context import placement_context
 from features.settings import load_settings
 from features.value import GOALS
 from serving.slate_reader import read_slates
@@ -60,7 +59,7 @@ def evaluate(
             say(f"warning: {known.warning}")
         follow = off_policy(data, history, seed, propensity=known.chance, from_slates=known.from_slates)
     say("comparing tiers")
-    tiers = tier_table(market, placement_context(market, np.arange(len(market.placements))), rows)
+    tiers = tier_table(data, rows)
     judged, no_truth = None, None
     if truth is not None:
         say(f"picking for {len(truth.briefs)} held-out briefs whose truth is known")

@@ -1,5 +1,7 @@
 """Measuring on later placements how far actual value falls from the expected one."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,15 +29,22 @@ def fit_intervals(actual: Floats, expected: Floats, goals: NDArray[np.str_]) -> 
     return fitted
 
 
-def inside(intervals: dict[str, Interval], actual: Floats, expected: Floats, goals: NDArray[np.str_]) -> Floats:
+def inside(intervals: Mapping[str, Interval], actual: Floats, expected: Floats, goals: NDArray[np.str_]) -> Floats:
     """Share of each placement's value inside its 80 % interval, shape (n,); zeros are shared out (`share_inside`)."""
+    return share_inside(*ranks(intervals, actual, expected, goals))
+
+
+def ranks(
+    intervals: Mapping[str, Interval], actual: Floats, expected: Floats, goals: NDArray[np.str_]
+) -> tuple[Floats, Floats]:
+    """Share of each placement's draws below its value and of those not above it, shape (n,) each."""
     below, upto = np.zeros(len(actual)), np.zeros(len(actual))
     for goal in np.unique(goals):
         rows = np.flatnonzero(goals == goal)
         draws = intervals.get(str(goal), intervals["any"]).draws(expected[rows])
         below[rows] = (draws < actual[rows, None]).mean(axis=1)
         upto[rows] = (draws <= actual[rows, None]).mean(axis=1)
-    return share_inside(below, upto)
+    return below, upto
 
 
 def _fit(actual: Floats, expected: Floats) -> Interval:

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.check import Report
-from features.matrix import schema_hash
+from features.matrix import NAMES, schema_hash
 from features.settings import load_settings
 from features.value import GOALS
 from serving.interval import Interval
 from serving.model import Model, save_model
+from serving.stage import Floats
+from serving.together import BIG
 from training import publish, tracking
 from training.backtest import Backtest, backtest, outcome, predict
 from training.card import model_card
@@ -28,10 +30,13 @@ from training.run_record import run_record, with_trials
 from training.source import Source, catalogue_source, source
 from training.split import iso, labelled, time_split
 from training.stage_fit import FitOptions
+from training.tier_table import tier_table
+from training.together_fit import Booked, fit_together
 from training.tune import Tuned, tune
 
 Promote = Literal["auto", "dry-run", "never"]
 Say = Callable[[str], None]
+Ints = NDArray[np.int64]
 
 FOLDS = 5
 
@@ -95,7 +100,8 @@ def _train(
     verdict = judge_promotion(found.report.ok, result, (len(split.train), len(split.test)))
     say("storing the catalogue")
     catalogue_tag = publish.store_catalogue(home, found.catalogue)
-    card = model_card(model, market, found.report, folder, found.as_of, rows, result, verdict)
+    tiers = tier_table(data, rows)
+    card = model_card(model, market, found.report, folder, found.as_of, rows, result, verdict, tiers)
     model = replace(model, card={**card, "catalogue": catalogue_tag})
     say("logging to MLflow")
     with tempfile.TemporaryDirectory() as temporary:
@@ -136,22 +142,30 @@ def rebuild_catalogue(
         return publish.serve_catalogue(home, catalogue)
 
 
-def fit_served(data: Dataset, rows: NDArray[np.int64], result: Backtest | None, options: FitOptions) -> Model:
-    """The model to serve: fitted on all labelled rows, its intervals measured on rows it had not seen."""
+def fit_served(data: Dataset, rows: Ints, result: Backtest | None, options: FitOptions) -> Model:
+    """The model to serve: fitted on all labelled rows; intervals and what sets share measured on rows it had not seen.
+
+    Args:
+        data: features and labels.
+        rows: placements that may be labels.
+        result: the backtest, None where nothing could be judged.
+        options: size of the trees.
+    """
     model = fit_model(data.market, data.x[rows], data.labels.part(rows), options)
-    return _with_intervals(model, data, rows, result, options)
-
-
-def _with_intervals(
-    model: Model, data: Dataset, rows: NDArray[np.int64], result: Backtest | None, options: FitOptions
-) -> Model:
-    """Intervals from the backtest, else from folds by campaign of the training rows."""
     if result is not None and result.intervals:
-        return replace(model, promise=result.promise, intervals=result.intervals)
-    actual = outcome(data, "value")
-    valued = rows[np.isfinite(actual[rows])]
+        held, promised = result.judged, result.promised
+        model = replace(model, promise=result.promise, intervals=result.intervals)
+    else:
+        held, promised = _held_out(data, rows, options)
+        model = replace(model, intervals=_intervals(data, held, promised))
+    return replace(model, together=fit_together(_booked(data, rows, held, promised), model.intervals))
+
+
+def _held_out(data: Dataset, rows: Ints, options: FitOptions) -> tuple[Ints, Floats]:
+    """Rows of known value, each predicted by a model of the other folds by campaign; none if they are too few."""
+    valued = rows[np.isfinite(outcome(data, "value")[rows])]
     campaign = data.market.placements.campaign
-    found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    found: list[tuple[Ints, Floats]] = [(valued[:0], np.zeros(0))]
     for fold in range(FOLDS):
         held = valued[campaign[valued] % FOLDS == fold]
         rest = rows[campaign[rows] % FOLDS != fold]
@@ -163,11 +177,33 @@ def _with_intervals(
             continue
         predicted = predict(data, fitted, held, "value")
         found.append((held[np.isfinite(predicted)], predicted[np.isfinite(predicted)]))
-    held = np.concatenate([part[0] for part in found]) if found else valued[:0]
-    if len(held) < MIN_ROWS:
+    if sum(len(held) for held, _ in found) < MIN_ROWS:
+        return found[0]
+    return np.concatenate([held for held, _ in found]), np.concatenate([predicted for _, predicted in found])
+
+
+def _intervals(data: Dataset, held: Ints, predicted: Floats) -> dict[str, Interval]:
+    if len(held) == 0:
         # nothing to measure an interval on: as wide as one placement usually is (80 % spans 20 x)
         spread = np.exp(np.linspace(-1.5, 1.5, 100))
-        return replace(model, intervals={"any": Interval(np.array([]), (spread / spread.mean())[None, :], 0)})
-    predicted = np.concatenate([part[1] for part in found])
-    goals = np.array(GOALS)[data.labels.goal[held]]
-    return replace(model, intervals=fit_intervals(actual[held], predicted, goals))
+        return {"any": Interval(np.array([]), (spread / spread.mean())[None, :], 0)}
+    return fit_intervals(outcome(data, "value")[held], predicted, np.array(GOALS)[data.labels.goal[held]])
+
+
+def _booked(data: Dataset, rows: Ints, held: Ints, promised: Floats) -> Booked:
+    """The labelled rows, with what those that were held out were promised."""
+    p = data.market.placements
+    by_row = np.full(len(p), np.nan)
+    by_row[held] = promised
+    followers = data.x[rows, NAMES.index("log_followers")]
+    delivered = p.delivered[rows] > 0
+    return Booked(
+        campaign=p.campaign[rows],
+        goal=np.array(GOALS)[data.labels.goal[rows]],
+        actual=outcome(data, "value")[rows],
+        promised=by_row[rows],
+        big=np.where(np.isnan(followers), np.nan, followers >= np.float32(np.log(BIG))),
+        posted=p.posted[rows],
+        reach=np.where(delivered, p.reach[rows], np.nan),
+        impressions=np.where(delivered, p.outcomes["impressions"][rows], np.nan),
+    )

@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from features.declare import Context
-from features.market import Market
-from features.matrix import FEATURES, NAMES, matrix
+from features.matrix import NAMES
+from training.dataset import Dataset
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -22,17 +21,16 @@ LEAST_ROWS = 20  # of a platform, country or deliverable that is told apart
 MOST_MEMBERS = 30
 
 
-def tier_controls(market: Market, context: Context, rows: Ints) -> Floats:
+def tier_controls(data: Dataset, rows: Ints) -> Floats:
     """Controls of some placements, standardised, shape (rows, k); unknown numbers are the mean, and said to be unknown.
 
     Args:
-        market: the encoded data.
-        context: one row a placement of the market.
-        rows: positions in `market.placements`.
+        data: placements with their features.
+        rows: positions of some of them.
     """
+    market, seen = data.market, data.seen
     p = market.placements
-    wanted = [FEATURES[NAMES.index(name)] for name in CONTROLS]
-    x = matrix(context, len(p), wanted)[rows].astype(np.float64)
+    x = data.x[rows][:, [NAMES.index(name) for name in CONTROLS]].astype(np.float64)
     unknown = np.isnan(x)
     known = np.maximum((~unknown).sum(axis=0), 1)
     x = np.where(unknown, np.where(unknown, 0.0, x).sum(axis=0) / known, x)
@@ -45,8 +43,8 @@ def tier_controls(market: Market, context: Context, rows: Ints) -> Floats:
             unknown,
             np.log(share),
             np.log(np.maximum(margin, LEAST_MARGIN)),
-            _members(context.codes["platform"][rows]),
-            _members(context.codes["country"][rows]),
+            _members(seen.platform[rows]),
+            _members(seen.country[rows]),
             _members(p.deliverable[rows]),
         ]
     )

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.declare import Context
-from features.market import Market
-from features.tiers import tier_codes
 from features.value import AWARENESS
+from training.dataset import Dataset
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,13 +40,14 @@ class TierRows:
     fair: Bools
 
 
-def known_rows(market: Market, context: Context, rows: Ints) -> TierRows:
+def known_rows(data: Dataset, rows: Ints) -> TierRows:
     """The placements among `rows` whose value and cost are known; arguments as in `training.tier_table`."""
+    market, seen = data.market, data.seen
     p = market.placements
     value, cost = p.outcomes["value"], p.cost
     index = rows[np.isfinite(value[rows]) & np.isfinite(cost[rows])]
     goal = market.campaigns.goal[p.campaign]
-    tier, person = _tiers(market, context), context.codes["person"][index]
+    person = seen.person[index]
     # where nobody of the audience is in the target, awareness is worth nothing whoever posts; and below the floor of
     # costs, value / cost is a matter of the floor
     pointless = (goal[index] == AWARENESS) & (p.value_share[index] <= 0) & ~p.overridden[index]
@@ -57,35 +56,25 @@ def known_rows(market: Market, context: Context, rows: Ints) -> TierRows:
         value=value[index],
         cost=np.maximum(cost[index], market.basis.cost_floor),
         goal=goal[index],
-        tier=tier[index],
-        creator=np.where(person >= 0, person, int(context.codes["person"].max(initial=0)) + 1 + p.creator[index]),
+        tier=seen.tier_since[index],
+        creator=np.where(person >= 0, person, int(seen.person.max(initial=0)) + 1 + p.creator[index]),
         account=p.creator[index],
-        prior=_prior(market, context, tier, rows, index),
+        prior=_prior(data, rows, index),
         fair=(cost[index] >= market.basis.cost_floor) & ~pointless,
     )
 
 
-def _tiers(market: Market, context: Context) -> Ints:
-    """Tier of every placement's creator when it was agreed; by the newest followers where they were unknown then.
-
-    Nothing is predicted here, and one tier is wide: a later count is a better guess than none.
-    """
-    creator = market.placements.creator
-    newest = market.profile(creator, np.full(len(creator), market.as_of))["follower_count"]
-    unknown = context.codes["tier"] == market.tier_count - 1
-    return np.where(unknown, tier_codes(newest, market.settings), context.codes["tier"])
-
-
-def _prior(market: Market, context: Context, tier: Ints, rows: Ints, index: Ints) -> Floats:
+def _prior(data: Dataset, rows: Ints, index: Ints) -> Floats:
     """How many placements each stands for: a lost one is always known to be worth 0, a delivered one only if tracked.
 
     Lost ones count for the share of delivered ones whose value is known, of the same goal, tier and platform; else a
     tier that is rarely tracked would look unreliable.
     """
+    market, seen = data.market, data.seen
     p = market.placements
-    tiers, platforms = market.tier_count, int(context.codes["platform"].max(initial=-1)) + 2
+    tiers, platforms = market.tier_count, int(seen.platform.max(initial=-1)) + 2
     # platform -1 is unknown
-    cell = (market.campaigns.goal[p.campaign] * tiers + tier) * platforms + context.codes["platform"] + 1
+    cell = (market.campaigns.goal[p.campaign] * tiers + seen.tier_since) * platforms + seen.platform + 1
     delivered = rows[p.delivered[rows] > 0]
     tracked = np.isfinite(p.outcomes["value"][delivered])
     size = int(cell.max(initial=0)) + 1

@@ -14,10 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 from rich.table import Table
 
-from features.declare import Context
-from features.market import Market
 from features.tiers import tier_names
 from features.value import GOALS
+from training.dataset import Dataset
 from training.tier_controls import tier_controls
 from training.tier_fit import fit_tiers
 from training.tier_pool import Difference, Levels, difference, pool
@@ -112,18 +111,18 @@ class TierTable:
         return pl.DataFrame(rows, schema={**types, "enough": pl.Boolean, "winner": pl.String})
 
 
-def tier_table(market: Market, context: Context, rows: Ints) -> TierTable:
+def tier_table(data: Dataset, rows: Ints) -> TierTable:
     """Compare tiers on past placements.
 
     Args:
-        market: the encoded data.
-        context: one row a placement of the market, as of the day it was agreed (`placement_context`).
+        data: past placements with their features.
         rows: positions of the placements whose outcome may be looked at (`training.split.labelled`).
     """
+    market = data.market
     names = tier_names(market.settings)
-    known = known_rows(market, context, rows)
+    known = known_rows(data, rows)
     goals = [g for g in range(len(GOALS)) if (known.goal == g).any()]
-    by_goal = {} if market.commission_rate is not None else _fit(market, context, known, len(names) - 1)
+    by_goal = {} if market.commission_rate is not None else _fit(data, known, len(names) - 1)
     overall = pool(list(by_goal.values())) if by_goal else None
     lines, verdicts = [], []
     for name, mine, levels in [
@@ -179,7 +178,7 @@ def _enough(known: TierRows, mine: Bools, least: Sequence[int]) -> bool:
     return all(have >= need for have, need in zip(figures, least, strict=False))
 
 
-def _fit(market: Market, context: Context, known: TierRows, tiers: int) -> dict[int, Levels]:
+def _fit(data: Dataset, known: TierRows, tiers: int) -> dict[int, Levels]:
     """Levels of the tiers under each goal that has two of them; a tier of unknown followers is none."""
     found = {}
     for goal in range(len(GOALS)):
@@ -197,13 +196,13 @@ def _fit(market: Market, context: Context, known: TierRows, tiers: int) -> dict[
             known.value[use] / known.cost[use],
             known.cost[use],
             np.searchsorted(able, known.tier[use]),
-            tier_controls(market, context, known.index[use]),
+            tier_controls(data, known.index[use]),
             creator,
             known.prior[use],
         )
         level, influence = np.full(tiers, np.nan), np.zeros((len(use), tiers))
         level[able], influence[:, able] = fit.level, fit.influence
-        campaign = market.placements.campaign[known.index[use]]
+        campaign = data.market.placements.campaign[known.index[use]]
         found[goal] = Levels(level, influence, fit.weight, known.tier[use], known.creator[use], campaign)
     return found
 

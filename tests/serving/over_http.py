@@ -17,12 +17,17 @@ from features.errors import DataError
 from serving import holder
 from serving.answers import RankAnswer
 from serving.service import HOME_VARIABLE, InfluencerROI
+from tests.serving.hand_made_plan import plan_answer
 
 BRIEF = {"goal": "awareness", "budget": 5000}
 JSON = {"content-type": "application/json"}
 
 
 class NothingFitsError(DataError):
+    pass
+
+
+class InfeasibleError(NothingFitsError):
     pass
 
 
@@ -79,8 +84,18 @@ class FakeEngine:
             picks=[a_pick(place + 1) for place in range(brief.top)],
         )
 
+    def plan(self, release, brief, *, request_id):
+        if brief.brief_id == "crash":
+            raise RuntimeError("an inner matter")
+        if brief.brief_id == "infeasible":
+            raise InfeasibleError("no 3 mega creators fit: lower plan.tier_limits.mega.min", field="plan.tier_limits")
+        if brief.brief_id == "stranger":
+            raise DataError("plan.must_include: c77 is not in the catalogue", field="plan.must_include")
+        head = {"request_id": request_id, "brief_id": brief.brief_id, "model_version": release.model_version}
+        return plan_answer(**head, budget=brief.budget, notes=[brief.plan.model_dump_json(exclude_unset=True)])
+
     def as_engine(self):
-        return holder.Engine(self.load, self.stamp, self.rank, NoReleaseError, NothingFitsError)
+        return holder.Engine(self.load, self.stamp, self.rank, self.plan, NoReleaseError, NothingFitsError)
 
 
 def a_pick(place):

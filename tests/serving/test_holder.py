@@ -100,13 +100,13 @@ def test_a_failure_is_tried_again_only_when_it_is_due(engine, empty, monkeypatch
         raise MemoryError("no room now")
 
     served = bentoml.get_current_service().holder
-    served._engine = holder.Engine(failing, engine.stamp, engine.rank, NoReleaseError, NothingFitsError)
+    served._engine = holder.Engine(failing, engine.stamp, engine.rank, engine.plan, NoReleaseError, NothingFitsError)
     engine.published = "v1"
     refresh()
     refresh()
     assert len(tries) == 1
     assert "MemoryError" in assert_envelope(empty.get("/readyz"), 503)["message"]
-    served._engine = holder.Engine(real, engine.stamp, engine.rank, NoReleaseError, NothingFitsError)
+    served._engine = holder.Engine(real, engine.stamp, engine.rank, engine.plan, NoReleaseError, NothingFitsError)
     later = holder.time.monotonic() + holder.RETRY_SECONDS
     monkeypatch.setattr(holder, "time", SimpleNamespace(monotonic=lambda: later))
     refresh()
@@ -132,7 +132,7 @@ def test_a_request_keeps_the_release_it_started_with(engine, client):
         return inner(release, brief, request_id=request_id)
 
     service = bentoml.get_current_service()
-    service._engine = holder.Engine(engine.load, engine.stamp, swapping, NoReleaseError, NothingFitsError)
+    service._engine = holder.Engine(engine.load, engine.stamp, swapping, engine.plan, NoReleaseError, NothingFitsError)
 
     def swap():
         engine.published = "v2"

@@ -13,6 +13,7 @@ from features.brief import parse_brief
 from serving import holder, ranking
 from serving.answers import RankAnswer
 from serving.http_errors import MAX_IN_FLIGHT
+from serving.plan_answers import PlanAnswer
 from tests.serving.over_http import BRIEF, JSON, app, assert_envelope, client, empty, engine
 
 __all__ = ["app", "client", "empty", "engine"]  # fixtures
@@ -40,6 +41,72 @@ def test_the_real_engine_names_the_quotes_worth_asking(app, engine, world, monke
     assert list(sent[0]) == ["creator_id", "fee", "fee_source", "gain", "picked"]
     answer = ranking.rank(world.release, parse_brief(brief), request_id="r")
     assert RankAnswer.model_validate(response.json()).quotes_worth_asking == answer.quotes_worth_asking
+
+
+def test_a_budget_is_planned_and_the_answer_is_the_contract(client):
+    asked = {"tier_limits": {"mega": 0, "micro": 0.5}, "per_creator_cap": {"spend": 900}, "must_include": ["c1"]}
+    sent = {**BRIEF, "brief_id": "b7", "plan": asked}
+    response = client.post("/v1/plan", json=sent, headers={"x-request-id": "r-1"})
+    assert response.status_code == 200, response.text
+    answer = PlanAnswer.model_validate(response.json())
+    assert (answer.request_id, answer.brief_id, answer.model_version, answer.budget) == ("r-1", "b7", "v1", 5000)
+    assert response.headers["x-request-id"] == "r-1"
+    assert answer.plan.picks[0].replacement.creator_id == "c9"
+    # what the engine was asked, in its normal form
+    assert json.loads(answer.notes[0]) == {**asked, "tier_limits": {"mega": {"max": 0}, "micro": {"max_share": 0.5}}}
+
+
+def test_a_brief_alone_is_planned_without_limits(client):
+    assert client.post("/v1/plan", json=BRIEF).json()["notes"] == ["{}"]
+
+
+def test_a_plan_is_no_slate(client, tmp_path):
+    assert client.post("/v1/plan", json=BRIEF).status_code == 200
+    assert bentoml.get_current_service()._slates.written == 0
+    assert client.post("/v1/rank", json=BRIEF).status_code == 200
+    assert bentoml.get_current_service()._slates.written == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "status", "code", "field", "words"),
+    [
+        ({"plan": 5}, 400, "bad_request", "plan", "an object"),
+        ({"plan": {"max_creator": 5}}, 400, "bad_request", "plan.max_creator", "did you mean plan.max_creators?"),
+        ({"plan": {"tier_limits": {"micro": "3"}}}, 400, "bad_request", "plan.tier_limits.micro", "min_share"),
+        ({"plan": {"per_creator_cap": 0}}, 400, "bad_request", "plan.per_creator_cap", "most placements"),
+        ({"budget": 0}, 400, "bad_request", "budget", "above 0"),
+        ({"max_creators": 5}, 400, "bad_request", "max_creators", "inside plan"),
+        ({"brief_id": "stranger"}, 400, "bad_request", "plan.must_include", "c77 is not in the catalogue"),
+        ({"brief_id": "infeasible"}, 422, "nothing_fits", "plan.tier_limits", "lower plan.tier_limits.mega.min"),
+        ({"brief_id": "crash"}, 500, "internal_error", None, "request_id"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_says_what_and_where(client, extra, status, code, field, words):
+    error = assert_envelope(client.post("/v1/plan", json={**BRIEF, **extra}), status)
+    assert (error["code"], error["field"]) == (code, field)
+    assert words in error["message"]
+    assert "inner matter" not in error["message"]
+
+
+def test_plans_are_counted_as_other_requests_are(client):
+    from prometheus_client import REGISTRY  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+
+    def counted():
+        outcomes = ("answered", "nothing_fits")
+        names = [("influencer_roi_requests_total", {"outcome": outcome}) for outcome in outcomes]
+        names.append(("influencer_roi_step_seconds_count", {"step": "plan"}))
+        return [REGISTRY.get_sample_value(*name) or 0 for name in names]
+
+    before = counted()
+    client.post("/v1/plan", json=BRIEF)
+    client.post("/v1/plan", json={**BRIEF, "brief_id": "infeasible"})
+    assert [after - was for was, after in zip(before, counted(), strict=True)] == [1, 1, 2]
+
+
+def test_a_ranking_refuses_a_plan_and_names_its_route(client):
+    error = assert_envelope(client.post("/v1/rank", json={**BRIEF, "plan": {"max_creators": 3}}), 400)
+    assert error["field"] == "plan"
+    assert "POST /v1/plan" in error["message"]
 
 
 BAD_REQUESTS = [
@@ -86,7 +153,9 @@ def test_fifty_megabytes_are_a_413(client):
         ("POST", "/v1", 404, "POST /v1/rank"),
         ("GET", "/v1/models", 404, "GET /v1/model"),
         ("POST", "/v1/rank/", 404, "POST /v1/rank"),
+        ("GET", "/nowhere", 404, "POST /v1/plan"),
         ("GET", "/v1/rank", 405, "use POST"),
+        ("GET", "/v1/plan", 405, "use POST"),
         ("DELETE", "/v1/rank", 405, "use POST"),
         ("POST", "/v1/model", 405, "GET"),
         ("PUT", "/v1/model", 405, "GET"),
@@ -111,7 +180,9 @@ def test_a_request_nothing_can_satisfy_is_a_422_that_names_the_limit(client):
     assert "relax max_fee" in error["message"]
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/rank"), ("GET", "/v1/model"), ("GET", "/readyz")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/v1/rank"), ("POST", "/v1/plan"), ("GET", "/v1/model"), ("GET", "/readyz")]
+)
 def test_without_a_release_it_boots_and_says_which_command_to_run(empty, method, path):
     error = assert_envelope(empty.request(method, path, json=BRIEF if method == "POST" else None), 503)
     assert error["code"] == "not_ready"
@@ -136,7 +207,7 @@ def test_probes_metrics_and_card(client):
     assert "request_total" in client.get("/metrics").text
 
 
-def test_openapi_names_both_routes_their_fields_and_every_error(client):
+def test_openapi_names_the_routes_their_fields_and_every_error(client):
     spec = client.get("/docs.json").json()
     rank, model = spec["paths"]["/v1/rank"]["post"], spec["paths"]["/v1/model"]["get"]
     assert set(rank["responses"]) == {"200", "400", "413", "422", "429", "500", "503", "504"}
@@ -144,6 +215,13 @@ def test_openapi_names_both_routes_their_fields_and_every_error(client):
     assert set(answer["properties"]) == set(RankAnswer.model_fields)
     asked = rank["requestBody"]["content"]["application/json"]["schema"]
     assert (asked["required"], asked["example"]["goal"]) == (["goal", "budget"], "conversion")
+    plan = spec["paths"]["/v1/plan"]["post"]
+    assert set(plan["responses"]) == set(rank["responses"])
+    planned = plan["responses"]["200"]["content"]["application/json"]["schema"]
+    assert set(planned["properties"]) == set(PlanAnswer.model_fields)
+    asked = plan["requestBody"]["content"]["application/json"]["schema"]
+    assert asked["required"] == ["goal", "budget"]
+    assert "max_creators" in asked["example"]["plan"]
     assert (spec["info"]["title"], set(model["responses"])) == ("influencer-roi", {"200", "503"})
 
 

@@ -9,6 +9,7 @@ from features.matrix import NAMES
 from serving.artefact import read_json, write_json
 from serving.model import CHAIN, FORMAT, load_model, save_model
 from serving.stage import Stage, Trees
+from serving.together import Together
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,14 @@ def test_an_artefact_keeps_everything_else(world, saved):
         np.testing.assert_array_equal(again.intervals[goal].ratios, interval.ratios)
 
 
+@pytest.mark.parametrize(
+    "together", [Together(), Together(0.12, 40, 500, 3.1, 0.8, 31, 42, -2.7, True, 30, 33, 2.9, 0.78, 400)]
+)
+def test_an_artefact_keeps_what_placements_share(world, tmp_path, together):
+    save_model(replace(world.model, together=together), tmp_path)
+    assert load_model(tmp_path).together == together
+
+
 def test_nothing_is_pickled(saved):
     assert {path.suffix for path in saved.iterdir()} == {".json", ".sha256", ".txt"}
 
@@ -117,6 +126,8 @@ def cut(name):
         (with_json(lambda d: d["stages"]["engagements"].pop("weights")), ["KeyError", "train again"]),
         (with_json(lambda d: d["trees"].pop("engagements.1.txt")), ["KeyError", "train again"]),
         (with_json(lambda d: d.pop("levels")), ["KeyError", "train again"]),
+        (with_json(lambda d: d.pop("together")), ["KeyError", "train again"]),
+        (with_json(lambda d: d["together"].update(luck=1)), ["TypeError", "train again"]),
         (with_json(lambda d: d["settings"].update(nonsense=1)), ["train again"]),
         (cut("model.json"), ["model.json is not the file that was saved", "train again"]),
         (lambda folder: (folder / "model.json.sha256").unlink(), ["saved by an earlier version", "train again"]),
@@ -129,6 +140,7 @@ def cut(name):
         (lambda folder: (folder / "model.json").unlink(), ["FileNotFoundError", "train again"]),
     ],
     ids=["features", "format", "last format", "more weights", "fewer weights", "no weights", "no digest", "key",
+         "no together", "other together",
          "settings", "json", "no checksum", "trees", "second trees", "swapped trees", "no trees", "no second trees",
          "empty trees", "no json"],
 )  # fmt: skip

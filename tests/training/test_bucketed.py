@@ -15,7 +15,8 @@ import pytest
 
 from features.buckets import part_name
 from features.errors import DataError
-from features.settings import Settings
+from features.overlap import Overlap
+from features.settings import PlanSettings, Settings
 from training.bucket import bucket
 from training.engine import Engine, LocalEngine, engine
 from training.pipeline import train
@@ -46,7 +47,7 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A market with several accounts of one person, and formats priced apart for a few creators."""
+    """A market with several accounts of one person, formats priced apart for a few creators, and untidy overlaps."""
     path = tmp_path_factory.mktemp("data") / "market"
     write_sample(path, creators=160, placements=900, snapshots=5, seed=4, fmt="parquet", world="cliffs")
     creators = pl.read_parquet(path / "creators.parquet")
@@ -55,6 +56,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "creator_id": [*few, *few], "snapshot_at": ["2025-01-01"] * 4 + ["2025-06-01"] * 4,
         "deliverable": ["video"] * 8, "price": np.arange(100.0, 900.0, 100.0), "price_currency": ["USD"] * 8,
     }).write_parquet(path / "creator_prices.parquet")  # fmt: skip
+    table = pl.read_parquet(path / "audience_overlap.parquet")
+    turned = table.head(30).select(creator_a="creator_b", creator_b="creator_a", overlap=pl.col("overlap") / 3)
+    odd = pl.DataFrame({"creator_a": [few[0], "nobody"], "creator_b": [few[0], few[1]], "overlap": [1.0, 1.0]})
+    pl.concat([turned, table, table.head(5), odd]).write_parquet(path / "audience_overlap.parquet")
     return path
 
 
@@ -87,6 +92,8 @@ def test_buckets_give_what_the_tables_give(folder: Path, plain: Source, tmp_path
     require_equal(plain, found)
     assert np.isfinite(found.data.x).any(axis=0).sum() > 80
     assert found.catalogue.state.deliverable_prices.shape[1] > 0
+    assert len(found.catalogue.overlap.first) > 90
+    assert found.catalogue.overlap.levels != Overlap.unmeasured().levels
     assert list((tmp_path / "home" / "work").iterdir()) == []
 
 
@@ -132,6 +139,19 @@ def test_the_catalogue_alone_is_that_of_training(folder: Path, plain: Source, tm
         assert list(differences(plain.catalogue, found)) == []
 
 
+def test_overlap_levels_are_shrunk_towards_those_of_the_settings(folder: Path, tmp_path: Path) -> None:
+    settings = Settings(plan=PlanSettings(overlap_same_person=0.9, overlap_same_niche=0.0))
+    bucket(folder, tmp_path / "out", settings, buckets=3)
+    found = []
+    for source_folder in (folder, tmp_path / "out"):
+        with catalogue_source(
+            source_folder, settings, None, tmp_path / "home", LocalEngine(), lambda _: None
+        ) as catalogue:
+            found.append(catalogue.overlap)
+    assert list(differences(*found)) == []
+    assert found[0].levels.same_person > 0.6
+
+
 def test_more_buckets_than_files_may_be_open_at_once(folder: Path, plain: Source, tmp_path: Path) -> None:
     bucket(folder, tmp_path / "out", Settings(), buckets=24)
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -173,5 +193,8 @@ def test_a_model_trained_from_buckets_is_that_of_the_tables(folder: Path, tmp_pa
         done = train(data, home, promote="never")
         (path,) = home.glob(f"**/influencer-roi-model/{done.version}/model.json")
         told = json.loads(path.read_text(encoding="utf-8"))
-        kept.append({name: told[name] for name in ("stages", "trees", "scaler", "levels", "promise", "intervals")})
+        named = ("stages", "trees", "scaler", "levels", "promise", "intervals", "together")
+        kept.append({**{name: told[name] for name in named}, "tiers": told["card"]["tiers"]})
     assert kept[0] == kept[1]
+    assert kept[0]["together"]["reach_placements"] > 100
+    assert kept[0]["tiers"]["all goals"]["reason"] == "chance"

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from features.brief import parse_brief
+from features.brief import parse_brief, parse_brief_json
 from features.build_market import build_market
 from features.errors import DataError
 from features.money import in_base_currency
@@ -66,20 +66,20 @@ def write(tmp_path):
 
 
 def test_a_json_file_holds_one_brief(write):
-    assert read_briefs(write("b.json", BRIEF)) == [parse_brief(BRIEF)]
+    assert read_briefs(write("b.json", BRIEF), parse_brief_json) == [parse_brief(BRIEF)]
     pretty = write("pretty.json", json.dumps(BRIEF, indent=2))
-    assert read_briefs(pretty) == [parse_brief(BRIEF)]
+    assert read_briefs(pretty, parse_brief_json) == [parse_brief(BRIEF)]
 
 
 def test_a_jsonl_file_holds_a_brief_a_line(write):
     other = {**BRIEF, "goal": "awareness"}
-    found = read_briefs(write("b.jsonl", BRIEF, "", "   ", other))
+    found = read_briefs(write("b.jsonl", BRIEF, "", "   ", other), parse_brief_json)
     assert found == [parse_brief(BRIEF), parse_brief(other)]
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps(BRIEF), encoding="utf-8-sig")
-    assert read_briefs(tmp_path / "b.json") == [parse_brief(BRIEF)]
+    assert read_briefs(tmp_path / "b.json", parse_brief_json) == [parse_brief(BRIEF)]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path):
 )  # fmt: skip
 def test_a_file_that_is_wrong_is_refused(write, name, lines, words, field):
     with pytest.raises(DataError) as error:
-        read_briefs(write(name, *lines))
+        read_briefs(write(name, *lines), parse_brief_json)
     for word in words:
         assert word in str(error.value)
     assert error.value.field == field
@@ -107,10 +107,10 @@ def test_a_file_that_is_wrong_is_refused(write, name, lines, words, field):
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"there is no file .*none\.json"):
-        read_briefs(tmp_path / "none.json")
+        read_briefs(tmp_path / "none.json", parse_brief_json)
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"b\.json is not UTF-8: save it as UTF-8"):
-        read_briefs(tmp_path / "b.json")
+        read_briefs(tmp_path / "b.json", parse_brief_json)
 
 
 # --- ranking
@@ -200,3 +200,12 @@ def test_an_unnamed_brief_never_takes_the_name_of_another(tmp_path, home):
     )
     answers, table = rank_file(tmp_path / "b.jsonl", home)
     assert len({answer.brief_id for answer in answers}) == table["brief_id"].n_unique() == 2
+
+
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(write, home):
+    (answer,), _ = rank_file(write("b.json", {**BRIEF, "brief_id": "[red]"}), home)
+    pick = answer.picks[0].model_copy(update={"username": "[/bold] & co"})
+    out = StringIO()
+    Console(file=out, width=400).print(readable(answer.model_copy(update={"picks": (pick,)})))
+    assert "Brief [red]: 1 picks" in out.getvalue()
+    assert f"[/bold] & co ({pick.creator_id})" in out.getvalue()

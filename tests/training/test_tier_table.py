@@ -9,13 +9,13 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from features.build_market import build_market
-from features.context import placement_context
 from features.money import in_base_currency
 from features.reading import typed
 from features.settings import Settings, Tier
 from features.tables import build
 from features.tiers import tier_codes
 from features.value import GOALS
+from training.dataset import build_dataset
 from training.sample import make_market
 from training.sample_worlds import world_named
 from training.split import labelled, newest_fact
@@ -42,8 +42,7 @@ def encoded(frames):
 
 
 def compared(market):
-    context = placement_context(market, np.arange(len(market.placements)))
-    return tier_table(market, context, labelled(market.placements, market.as_of))
+    return tier_table(build_dataset(market), labelled(market.placements, market.as_of))
 
 
 def winners(world):
@@ -214,9 +213,7 @@ def test_too_little_to_compare(market, kept, words):
 
 
 def test_nothing_at_all(market):
-    empty = tier_table(
-        market, placement_context(market, np.arange(len(market.placements))), np.array([], dtype=np.int64)
-    )
+    empty = tier_table(build_dataset(market), np.array([], dtype=np.int64))
     assert (empty.overall.reason, empty.used, empty.left_out) == ("little", 0, 0)
     assert empty.frame()["placements"].to_list() == [0] * 4
 

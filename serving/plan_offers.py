@@ -1,0 +1,221 @@
+"""What a plan may buy for a brief: creators with their deliverables, at a cost, with what is expected of each.
+
+Everybody eligible is looked at. Where there are more than EXACT, they are screened first (`serving.screen`), and only
+those who could matter, of all and of each size of account, are scored exactly (`serving.plan_foremost`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import DataError
+from features.overlap import text_codes
+from features.plan_options import PlanBrief
+from serving.candidates import QUANTITIES, Asked, Candidates, Scores, ask, eligible, joined, scored
+from serving.fees import ESTIMATED
+from serving.filters import Mask, Removed, fee_filters
+from serving.plan_foremost import foremost
+from serving.release import Release
+from serving.stage import Floats
+
+Ints = NDArray[np.int64]
+Words = NDArray[np.str_]
+
+EXACT = 8_000  # creators up to whom all are scored exactly
+LEAST_DELIVERY = 0.05  # of a creator who hardly ever delivered, so that another rate can be put in its place
+
+
+@dataclass(frozen=True)
+class Offers:
+    """n offers, sorted by creator and deliverable.
+
+    Attributes:
+        found: what the model says of them; a row of the catalogue may be there once for each deliverable.
+        deliverable: names, None for the creator's usual one.
+        ids: creator_id of each.
+        creator, person: codes from 0; a person of its own where none is known.
+        tier, platform, country: names; "unknown" where not known.
+        audience: followers, a usual number where unknown.
+        delivery: probability that the post appears.
+        outside: no set that holds someone who was left out unscored is worth more; -inf where nobody was.
+    """
+
+    found: Candidates
+    deliverable: tuple[str | None, ...]
+    ids: Words
+    creator: Ints
+    person: Ints
+    tier: Words
+    platform: Words
+    country: Words
+    audience: Floats
+    delivery: Floats
+    outside: Mapping[str, float]
+
+    def __len__(self) -> int:
+        return len(self.creator)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name of each offer, no two alike."""
+        return tuple(f"{one}/{what or ''}" for one, what in zip(self.ids, self.deliverable, strict=True))
+
+    def part(self, positions: Ints) -> "Offers":
+        """Some of them, ascending."""
+        arrays = ("ids", "tier", "platform", "country", "audience", "delivery")
+        return replace(
+            self,
+            **{name: getattr(self, name)[positions] for name in arrays},
+            found=self.found.part(positions),
+            deliverable=tuple(self.deliverable[k] for k in positions),
+            creator=np.unique(self.creator[positions], return_inverse=True)[1],
+            person=np.unique(self.person[positions], return_inverse=True)[1],
+        )
+
+    def worth(self, rank_by: str) -> Floats:
+        """What the brief wants most of, shape (n,): value unless it names a quantity."""
+        scores = self.found.scores
+        return np.maximum(np.nan_to_num(scores.expected[rank_by] if rank_by in QUANTITIES else scores.value), 0.0)
+
+
+def plan_offers(release: Release, brief: PlanBrief) -> Offers:
+    """Everything a plan may buy.
+
+    Raises:
+        DataError: the brief asks for something this data cannot answer, or names a creator who is not there.
+        NothingFits: the filters leave nobody.
+    """
+    model, state = release.model, release.catalogue.state
+    no_cost = model.fee is None and model.typical_fee is None and model.commission_rate is None
+    if no_cost and np.isnan(state.profile["price"]).all() and np.isnan(state.deliverable_prices).all():
+        raise DataError(
+            "budget: no fee and no price is known, so nothing can be planned; rank by value", field="budget"
+        )
+    if brief.rank_by in QUANTITIES:
+        ask(release, brief)  # refuses what the data cannot tell
+    # more budget must never lower what the same set is worth, so the model is not told of it
+    asked = ask(release, brief.model_copy(update={"rank_by": "roi"}), tell_budget=False)
+    must = _must(asked, brief)
+    rows, removed = eligible(asked)
+    if len(rows) > EXACT and release.prepared is not None and model.commission_rate is None:
+        rows, outside = foremost(asked, release.prepared, rows, removed, brief.rank_by)
+        counted = removed.counts
+    else:
+        outside, counted = {}, None
+    rows = np.union1d(rows, must)
+    found, deliverable = _scored(asked, rows)
+    keep = _affordable(asked, found, np.isin(found.rows, must), removed if counted is None else Removed())
+    found = replace(found.part(keep), removed=removed.counts if counted is None else counted)
+    return _described(release, brief, found, tuple(deliverable[k] for k in keep), outside)
+
+
+def with_delivery(offers: Offers, delivery: Floats) -> Offers:
+    """The same offers if posts appeared with another probability, shape (n,)."""
+    factor = delivery / offers.delivery
+    found, scores = offers.found, offers.found.scores
+    value = scores.value * factor
+    changed = Scores(
+        {name: expected * factor for name, expected in scores.expected.items()},
+        value, scores.cost, scores.roi + (value - scores.value) / np.maximum(scores.cost, 1e-9),
+    )  # fmt: skip
+    return replace(offers, found=replace(found, scores=changed), delivery=delivery)
+
+
+def _must(asked: Asked, brief: PlanBrief) -> Ints:
+    catalogue = asked.release.catalogue
+    rows = catalogue.rows_of(brief.plan.must_include)
+    if len(rows) < len(brief.plan.must_include):
+        there = set(catalogue.display["creator_id"].gather(rows))
+        strangers = [name for name in brief.plan.must_include if name not in there]
+        raise DataError(
+            f"plan.must_include: {len(strangers)} of {len(brief.plan.must_include)} are not in the catalogue, such as "
+            f"{', '.join(strangers[:3])}: leave them out, or add them to the data and rebuild it (influencer-roi "
+            "catalogue DIR)",
+            field="plan.must_include",
+        )
+    return rows
+
+
+def _scored(asked: Asked, rows: Ints) -> tuple[Candidates, list[str | None]]:
+    """Offers of some creators, by creator and deliverable: each that is priced, else the usual one."""
+    release, brief = asked.release, asked.brief
+    prices = release.catalogue.state.deliverable_prices[rows]
+    if brief.deliverable is not None or not prices.size or np.isnan(prices).all():
+        return scored(asked, rows), [brief.deliverable] * len(rows)
+    words = release.catalogue.words.deliverable.values
+    parts: list[Candidates] = []
+    kinds: list[Ints] = []
+    unpriced = rows[np.isnan(prices).all(axis=1)]
+    if len(unpriced):
+        parts.append(scored(asked, unpriced))
+        kinds.append(np.full(len(unpriced), -1))
+    for kind in np.flatnonzero(~np.isnan(prices).all(axis=0)):
+        named = rows[~np.isnan(prices[:, kind])]
+        parts.append(
+            scored(ask(release, brief.model_copy(update={"deliverable": words[kind]}), tell_budget=False), named)
+        )
+        kinds.append(np.full(len(named), kind))
+    every, kind_of = joined(parts), np.concatenate(kinds)
+    order = np.lexsort((kind_of, every.rows))
+    return every.part(order), [None if kind < 0 else words[kind] for kind in kind_of[order]]
+
+
+def _affordable(asked: Asked, found: Candidates, must: Mask, removed: Removed) -> Ints:
+    """Positions of the offers with a fee that the brief allows; a creator is removed with the last offer."""
+    creators, creator = np.unique(found.rows, return_inverse=True)
+    left = np.ones(len(found.rows), dtype=bool)
+
+    def passing(allowed: Callable[[], Mask]) -> Mask:
+        nonlocal left
+        left = left & (allowed() | must)
+        return np.bincount(creator, weights=left, minlength=len(creators)) > 0
+
+    filters = {
+        **fee_filters(asked.brief, found.fee, found.source != ESTIMATED),
+        "unknown_fee": lambda: ~np.isnan(found.scores.cost),
+    }
+    keep = removed.take(
+        np.ones(len(creators), dtype=bool),
+        {name: partial(passing, allowed) for name, allowed in filters.items()},
+    )
+    if not keep.any():
+        removed.refuse_nobody()
+    lost = must & np.isnan(found.scores.cost)
+    if lost.any():
+        names = asked.release.catalogue.display["creator_id"].gather(found.rows[lost]).to_list()
+        raise DataError(
+            f"plan.must_include: nothing tells the fee of {', '.join(names[:3])}: add a price to the data",
+            field="plan.must_include",
+        )
+    return np.flatnonzero(left)
+
+
+def _described(
+    release: Release, brief: PlanBrief, found: Candidates, deliverable: tuple[str | None, ...],
+    outside: Mapping[str, float],
+) -> Offers:  # fmt: skip
+    catalogue, model = release.catalogue, release.model
+    display = catalogue.display[found.rows]
+    _, creator = np.unique(found.rows, return_inverse=True)
+    person = text_codes(display["person_id"])
+    person = np.where(person >= 0, person, len(person) + creator)
+    followers = np.asarray(catalogue.state.profile["follower_count"])[found.rows]
+    known = followers[~np.isnan(followers)]
+    country = np.array([*catalogue.words.country.values, "unknown"])[catalogue.state.codes["country"][found.rows]]
+    learnt = np.clip(found.scores.expected.get("delivery", np.ones(len(found.rows))), LEAST_DELIVERY, 1.0)
+    offers = Offers(
+        found=found, deliverable=deliverable, ids=_words(display["creator_id"].to_list()), creator=creator,
+        person=np.unique(person, return_inverse=True)[1], tier=_words(display["tier"].to_list()),
+        platform=_words(display["platform"].to_list()), country=country,
+        audience=np.where(np.isnan(followers), np.median(known) if len(known) else 1.0, np.maximum(followers, 1.0)),
+        delivery=learnt, outside=outside,
+    )  # fmt: skip
+    asked_for = brief.plan.delivery_rate or model.settings.plan.delivery_rate
+    return offers if asked_for is None else with_delivery(offers, np.full(len(offers), asked_for))
+
+
+def _words(words: Sequence[str]) -> Words:
+    return np.array(words, dtype=np.str_)

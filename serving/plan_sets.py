@@ -1,0 +1,150 @@
+"""A set of offers as the answer shows it: what it costs, what it should be worth as a set, and how sure that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.answers import Reason
+from serving.picks import pick_fields
+from serving.plan_answers import Plan, PlanPick, Replacement, Solved, SpendBy
+from serving.plan_case import Case
+from serving.plan_draws import HIGH, interval_of
+from serving.plan_problem import CENT, Mask
+from serving.plan_solve import Solution
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a set should come to.
+
+    Attributes:
+        chosen: the set, shape (n,).
+        kept: part of its value that each offer keeps beside the others, shape (n,).
+        value: expected, of the whole set.
+        value_draws, cost_draws: equally likely, shape (draws,).
+    """
+
+    chosen: Mask
+    kept: Floats
+    value: float
+    value_draws: Floats
+    cost_draws: Floats
+
+    @property
+    def positions(self) -> Ints:
+        """Of the offers in the set, ascending."""
+        return np.flatnonzero(self.chosen)
+
+
+def outcome(case: Case, chosen: Mask) -> Outcome:
+    """What a set of the case's offers should come to."""
+    kept = case.problem.kept(chosen)
+    positions = np.flatnonzero(chosen)
+    draws = case.draws(positions)
+    every = np.ones(len(positions), dtype=bool)
+    value_draws, cost_draws = draws.totals(every, kept[positions])
+    expected = float((case.offers.found.scores.value * kept)[chosen].sum())
+    return Outcome(chosen, kept, expected, value_draws, cost_draws)
+
+
+def plan_of(
+    case: Case, made: Outcome, solution: Solution | None, *, solved_over: int,
+    reasons: Sequence[tuple[Reason, ...]] | None = None, replacements: Sequence[Replacement | None] | None = None,
+) -> Plan:  # fmt: skip
+    """The set as a plan.
+
+    Args:
+        case: the offers.
+        made: the set and what it should come to.
+        solution: how it was found; None for a rule.
+        solved_over: offers that there were to choose from.
+        reasons, replacements: of the picks, in the order of `made.positions`.
+    """
+    offers, positions = case.offers, made.positions
+    cost = case.cost
+    alone = offers.found.scores.value
+    added = alone * made.kept
+    order = np.lexsort((positions, -added[positions]))
+    fields = pick_fields(case.release, case.brief.goal, offers.found, positions[order])
+    picks = tuple(
+        PlanPick(
+            **shown,
+            **_plan_fields(case, made, int(positions[k])),
+            rank=rank,
+            reasons=() if reasons is None else reasons[k],
+            replacement=None if replacements is None else replacements[k],
+        )
+        for rank, (k, shown) in enumerate(zip(order, fields, strict=True), start=1)
+    )
+    total = int(case.problem.cost[made.chosen].sum()) / CENT
+    rois = made.value_draws / np.maximum(made.cost_draws, case.release.model.basis.cost_floor) - 1.0
+    low, high = interval_of(made.value_draws)
+    some = bool(len(positions))
+    roi_low, roi_high = interval_of(rois)
+    return Plan(
+        picks=picks,
+        total_cost=total,
+        total_cost_high=max(float(np.quantile(made.cost_draws, HIGH)), 0.0),
+        expected_value=made.value,
+        value_low=low,
+        value_high=high,
+        lost_to_overlap=max(float((alone - added)[made.chosen].sum()), 0.0),
+        roi=made.value / max(total, case.release.model.basis.cost_floor) - 1.0 if some else None,
+        roi_low=roi_low if some else None,
+        roi_high=roi_high if some else None,
+        p_profit=float((made.value_draws > made.cost_draws).mean()) if some else None,
+        unique_reach=_reach(case, made),
+        spend_by=SpendBy(
+            tier=_by(offers.tier[positions], cost[positions]),
+            platform=_by(offers.platform[positions], cost[positions]),
+            country=_by(offers.country[positions], cost[positions]),
+        ),
+        solved=Solved(
+            method="greedy" if solution is None else solution.method,
+            gap=None if solution is None else solution.gap,
+            candidates=len(np.unique(offers.creator)),
+            offers=len(offers),
+            solved_over=solved_over,
+        ),
+    )
+
+
+def _plan_fields(case: Case, made: Outcome, offer: int) -> dict[str, Any]:
+    offers = case.offers
+    spread = float(offers.found.fee_spread[offer])
+    cost = float(case.cost[offer])
+    # the 80 % interval of a log-normal fee
+    wide = float(np.exp(1.2816 * spread))
+    country = str(offers.country[offer])
+    return {
+        "deliverable": offers.deliverable[offer],
+        "country": None if country == "unknown" else country,
+        "spend": cost,
+        "spend_low": cost / wide if spread else None,
+        "spend_high": cost * wide if spread else None,
+        "delivery": float(offers.delivery[offer]),
+        "value_added": float(offers.found.scores.value[offer] * made.kept[offer]),
+        "unique_share": float(np.clip(made.kept[offer], 0.0, 1.0)),
+        "must_include": str(offers.ids[offer]) in case.brief.plan.must_include,
+    }
+
+
+def _reach(case: Case, made: Outcome) -> float | None:
+    impressions = case.offers.found.scores.expected.get("impressions")
+    if impressions is None:
+        return None
+    seen = case.release.model.together.reach_per_impression
+    return float((impressions * made.kept)[made.chosen].sum()) * (1.0 if seen is None else seen)
+
+
+def _by(names: NDArray[np.str_], spend: Floats) -> dict[str, float]:
+    """Spend by name, the most first."""
+    members, which = np.unique(names, return_inverse=True)
+    total = np.bincount(which, weights=spend, minlength=len(members))
+    return {str(members[k]): round(float(total[k]), 2) for k in np.lexsort((members, -total))}

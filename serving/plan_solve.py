@@ -1,0 +1,169 @@
+"""The best set of offers within a time limit: a good one fast, then the best of those that could matter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.plan_answers import Method
+from serving.plan_bound import Bound, bound, worth_keeping
+from serving.plan_greedy import solve_greedy
+from serving.plan_milp import RELATIVE_GAP, Impossible, Solved, solve_exact
+from serving.plan_problem import Mask, Problem, mask_of
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MOST_FAST = 2500  # offers that the fast set is looked for among
+MOST_EXACT = 2500  # offers and losses with which the program still ends in seconds
+MOST_LOSSES = 8000
+MOST_TAILS = 40
+PROVEN = 1e-4  # relative gap that counts as none
+TAIL_ROUNDS = 4
+NEGLIGIBLE = 1e-9  # of the largest worth: what the program itself rounds
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A set of offers that keeps all limits.
+
+    Attributes:
+        chosen: shape (n,).
+        method: how it was found.
+        gap: by how much a better set could exceed it at most, relatively; None where nothing is proven.
+        solved_over: offers that the last step chose from.
+    """
+
+    chosen: Mask
+    method: Method
+    gap: float | None
+    solved_over: int
+
+
+def solve(
+    problem: Problem,
+    seconds: float,
+    *,
+    starts: Sequence[Mask] = (),
+    gap: float = RELATIVE_GAP,
+    exact: bool = True,
+    outside: float = -np.inf,
+) -> Solution:
+    """The best set found in time.
+
+    Args:
+        problem: the offers and limits.
+        seconds: time allowed for the exact program; the fast set is made in any case.
+        starts: sets that may be good, to begin from.
+        gap: relative distance from the best that is near enough.
+        exact: False is satisfied with the fast set.
+        outside: no set with an offer that is not part of the problem is worth more.
+
+    Raises:
+        Impossible: no set keeps all limits.
+    """
+    until = perf_counter() + seconds
+    upper = bound(problem)
+    most = max(upper.value, outside)
+    fast = _fast(problem, upper, starts)
+    known = -np.inf if fast is None else problem.worth_of(fast)
+    needed = np.arange(len(problem)) if fast is None else worth_keeping(problem, known, upper)
+    if fast is not None and not needed[~fast[needed]].size:
+        return _solution(fast, known, max(known, outside), True, len(needed))
+    part = problem.part(needed)
+    if fast is not None and (not exact or len(needed) > MOST_EXACT or len(part.losses) > MOST_LOSSES):
+        return Solution(fast, "greedy", _gap(known, most), len(needed))
+    if len(needed) > MOST_EXACT:
+        # nothing known keeps all limits: leave out what matters least
+        needed = _foremost(problem, upper, MOST_EXACT)
+        part = problem.part(needed)
+    start = None if fast is None else fast[needed]
+    found = _exact(part, start, until, gap)
+    if found is None:
+        if fast is None:
+            raise Impossible
+        return Solution(fast, "time_limit", _gap(known, most), len(needed))
+    chosen = mask_of(len(problem), needed[found.chosen])
+    if problem.broken(chosen) is not None or problem.worth_of(chosen) < known:
+        chosen = fast if fast is not None else chosen
+    if problem.broken(chosen) is not None:
+        raise Impossible
+    proven = max(min(upper.value, max(found.bound, known)), outside)
+    return _solution(chosen, problem.worth_of(chosen), proven, found.optimal, len(needed))
+
+
+def _solution(chosen: Mask, worth: float, proven: float, optimal: bool, over: int) -> Solution:
+    gap = _gap(worth, proven)
+    # the program's own tolerance is no gap, what lies outside of it is one
+    method: Method = "time_limit" if not optimal else "optimal" if gap is not None and gap <= PROVEN else "greedy"
+    return Solution(chosen, method, gap, over)
+
+
+def _fast(problem: Problem, upper: Bound, starts: Sequence[Mask]) -> Mask | None:
+    few = _foremost(problem, upper, MOST_FAST)
+    part = problem.part(few)
+    inside = [start[few] for start in starts if not start[np.setdiff1d(np.arange(len(problem)), few)].any()]
+    found = solve_greedy(part, tuple(inside))
+    if problem.risk and found is not None:
+        found = _careful(part, found)
+    return None if found is None else mask_of(len(problem), few[found])
+
+
+def _careful(problem: Problem, found: Mask) -> Mask:
+    """Plan again with each offer worth, for the part of risk, what it is in the draws that are worst for the set."""
+    for _ in range(TAIL_ROUNDS):
+        worth = (1.0 - problem.risk) * problem.worth + problem.risk * problem.tail(found)
+        again = solve_greedy(replace(problem, worth=np.maximum(worth, 0.0), risk=0.0))
+        if again is None or problem.worth_of(again) <= problem.worth_of(found):
+            break
+        found = again
+    return found
+
+
+def _foremost(problem: Problem, upper: Bound, most: int) -> Ints:
+    """Positions of the offers worth most above their price, some of each limit's, and all that must be there."""
+    if len(problem) <= most:
+        return np.arange(len(problem))
+    keep = np.zeros(len(problem), dtype=bool)
+    keep[np.argsort(-upper.reduced, kind="stable")[:most]] = True
+    for row in problem.rows:
+        if row.low > 0:
+            best = np.argsort(-upper.reduced[row.members], kind="stable")[: most // 10]
+            keep[row.members[best]] = True
+    for offers in problem.must:
+        keep[offers] = True
+    return np.flatnonzero(keep)
+
+
+def _exact(problem: Problem, start: Mask | None, until: float, gap: float) -> Solved | None:
+    """The program; with risk aversion again and again, until the tail of its answer is what it took it for."""
+    begin = np.zeros(len(problem), dtype=bool) if start is None else start
+    tails = [problem.tail(begin)] if problem.risk else []
+    best: Solved | None = None
+    least = np.inf  # of the bounds so far: each holds whatever was added later
+    for _ in range(MOST_TAILS):
+        left = until - perf_counter()
+        if left <= 0.0:
+            return best and replace(best, optimal=False)
+        found = solve_exact(problem, start, left, gap, tails)
+        if found is None or not problem.risk:
+            return found if found is not None else best
+        worth = problem.worth_of(found.chosen)
+        if best is None or worth > problem.worth_of(best.chosen):
+            best = found
+        least = min(least, found.bound)
+        best = replace(best, bound=least, optimal=False)
+        worth = problem.worth_of(best.chosen)
+        if best.bound - worth <= max(gap * abs(worth), NEGLIGIBLE * float(problem.worth.max(initial=0.0))):
+            return replace(best, optimal=True)
+        tails.append(problem.tail(found.chosen))
+        start = best.chosen
+    return best
+
+
+def _gap(worth: float, upper: float) -> float | None:
+    if not np.isfinite(upper):
+        return None
+    return max(upper - worth, 0.0) / max(abs(worth), 1e-9)
