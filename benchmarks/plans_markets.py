@@ -1,14 +1,15 @@
-"""SYNTHETIC markets for plans: written once, learnt from as they would be served, and briefs with every kind of limit."""
+"""SYNTHETIC markets for plans, learnt from as they would be served, and briefs with every kind of limit."""
 
 from pathlib import Path
 from typing import Any
 
 CREATORS = {2_000: 3_000, 8_000: 3_000, 20_000: 10_000, 200_000: 30_000}
+BRIEFS = 300  # that every market has; fewer may be asked
 NICHES = ("beauty", "fitness", "food", "gaming", "tech", "travel")
 TARGETS = ({}, {"US": 1.0}, {"SG": 0.7, "MY": 0.3}, {"GB": 0.5, "DE": 0.5})
 
 
-def market(work: Path, world: str, placements: int, seed: int, briefs: int) -> Path:
+def market(work: Path, world: str, placements: int, seed: int) -> Path:
     """The folder of a market with its truth, written unless it is there whole."""
     from training.sample import write_sample
     from training.sample_truth import FOLDER
@@ -16,7 +17,7 @@ def market(work: Path, world: str, placements: int, seed: int, briefs: int) -> P
     folder = work / f"{world}-{placements}-{seed}"
     if not (folder / FOLDER / "truth.json").exists():
         write_sample(folder, creators=creators(placements), placements=placements, seed=seed, fmt="parquet",
-                     world=world, truth=(briefs, 600))  # fmt: skip
+                     world=world, truth=(BRIEFS, 600))  # fmt: skip
     return folder
 
 
@@ -29,31 +30,44 @@ def learnt(folder: Path) -> Any:
     """The release that would be served for a market, its tier table in the card; nothing is published."""
     from dataclasses import replace
 
-    import numpy as np
-
-    from features.context import placement_context
-    from features.settings import Settings
     from serving.catalogue import build_catalogue
     from serving.release import Release
     from training.backtest import backtest
-    from training.dataset import build_dataset
-    from training.pipeline import fit_served, read_posts
-    from training.source import load
-    from training.split import labelled, time_split
+    from training.pipeline import fit_served
+    from training.split import time_split
     from training.stage_fit import FitOptions
-    from training.tier_table import tier_table
+
+    data, rows, as_of = _placements(folder)
+    options = FitOptions()
+    history = backtest(data, time_split(data.market.placements, as_of), options)
+    model = fit_served(data, rows, history, options)
+    catalogue = build_catalogue(data.market, data.market.as_of, data.market.settings)
+    return Release(replace(model, card={"tiers": _verdicts(data, rows)}), catalogue)
+
+
+def past_winners(folder: Path) -> dict[str, str | None]:
+    """Which tier past placements name, by goal and over all."""
+    data, rows, _ = _placements(folder)
+    return {goal: said["winner"] for goal, said in _verdicts(data, rows).items()}
+
+
+def _placements(folder: Path) -> tuple[Any, Any, int]:
+    """A market's placements with their features, the rows that may teach, and the day."""
+    from features.settings import Settings
+    from training.dataset import build_dataset
+    from training.source import load
+    from training.split import labelled
 
     loaded = load(folder, Settings(), None)
-    data, options = build_dataset(loaded.market), FitOptions()
-    placements = loaded.market.placements
-    rows = labelled(placements, loaded.as_of)
-    history = backtest(data, time_split(placements, loaded.as_of), options)
-    model = fit_served(data, rows, history, options, read_posts(folder, placements.ids))
-    context = placement_context(loaded.market, np.arange(len(placements.ids)))
-    verdicts = tier_table(loaded.market, context, rows).verdicts
-    card = {"tiers": {one.goal: {"winner": one.winner, "text": one.text} for one in verdicts}}
-    catalogue = build_catalogue(data.market, data.market.as_of, data.market.settings)
-    return Release(replace(model, card=card), catalogue)
+    return build_dataset(loaded.market), labelled(loaded.market.placements, loaded.as_of), loaded.as_of
+
+
+def _verdicts(data: Any, rows: Any) -> dict[str, Any]:
+    """As the model card holds them."""
+    from training.tier_table import tier_table
+
+    return {one.goal: {"winner": one.winner, "reason": one.reason, "text": one.text}
+            for one in tier_table(data, rows).verdicts}  # fmt: skip
 
 
 def random_brief(rng: Any, creator_ids: Any, *, limited: bool) -> dict[str, Any]:

@@ -200,7 +200,7 @@ class PlanBrief(Brief):
                 "product_margin": 0.4,
                 "plan": {
                     "max_creators": 8,
-                    "tier_limits": {"mega": 0, "micro": {"min_share": 0.3}},
+                    "tier_limits": {"mega": 0, "micro": {"min": 2}},
                     "platform_limits": {"tiktok": 0.6},
                     "per_creator_cap": 0.4,
                     "risk": 0.25,

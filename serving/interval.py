@@ -61,7 +61,8 @@ def roi_draws(value_draws: Floats, cost: Floats, cost_spread: Floats, cost_floor
     """
     factors = np.exp(cost_spread[:, None] * NORMAL_SCORES[None, :])
     costs = np.maximum(cost[:, None] * factors, cost_floor)
-    return np.asarray((value_draws[:, :, None] / costs[:, None, :] - 1.0).reshape(len(cost), -1))
+    rois = value_draws[:, :, None] / costs[:, None, :] - 1.0
+    return np.asarray(rois.reshape(len(cost), value_draws.shape[1] * len(NORMAL_SCORES)))
 
 
 def roi_interval(draws: Floats) -> tuple[Floats, Floats, Floats]:

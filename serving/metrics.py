@@ -26,7 +26,7 @@ class Metrics:
 
         self._requests = Counter(
             "influencer_roi_requests",
-            "Requests to POST /v1/rank by outcome: answered, or the error's code",
+            "Requests to POST /v1/rank and POST /v1/plan by outcome: answered, or the error's code",
             ["outcome"],
         )
         self._in_flight = Gauge(
@@ -63,7 +63,7 @@ class Metrics:
             self._swaps.labels(result)
 
     def request(self, outcome: str) -> None:
-        """A request to rank has been answered, refused or given up."""
+        """A request to rank or to plan has been answered, refused or given up."""
         self._requests.labels(outcome).inc()
 
     def in_flight(self, requests: int) -> None:

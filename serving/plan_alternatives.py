@@ -10,6 +10,7 @@ from serving.candidates import ask, score
 from serving.plan_answers import CurvePoint, Scenario, Sensitivity
 from serving.plan_case import Case, lower_delivery, other_budget, other_fees, other_values
 from serving.plan_foremost import SIZES
+from serving.plan_greedy import solve_in_order
 from serving.plan_milp import Impossible
 from serving.plan_problem import CENT, Mask, mask_of
 from serving.plan_sets import Outcome, outcome
@@ -47,24 +48,15 @@ def best_size(sizes: dict[str, Alternative], case: Case) -> str | None:
 
 def by_cost_per_engagement(case: Case) -> Alternative:
     """Buy whoever costs least for an engagement on their profile, as long as budget and limits allow."""
-    problem, offers = case.problem, case.offers
-    rate = offers.found.x[:, PRICE_PER_ENGAGEMENT].astype(np.float64)
-    chosen = np.zeros(len(offers), dtype=bool)
-    for own in problem.must:
-        chosen[own[np.argmin(problem.cost[own])]] = True
-    if _breaks(case, chosen):
+    problem = case.problem
+    rate = case.offers.found.x[:, PRICE_PER_ENGAGEMENT].astype(np.float64)
+    chosen = solve_in_order(problem, np.lexsort((np.arange(len(rate)), np.nan_to_num(rate, nan=np.inf))))
+    if chosen is None:
         return Alternative(None, missing="plan.must_include leaves no room")
-    for offer in np.lexsort((np.arange(len(rate)), np.nan_to_num(rate, nan=np.inf))):
-        # after the last who fits, nothing that costs more than what is left need be tried
-        if chosen[offer] or problem.cost[offer] > problem.budget - int(problem.cost[chosen].sum()):
-            continue
-        chosen[offer] = True
-        if _breaks(case, chosen):
-            chosen[offer] = False
     broken = problem.broken(chosen)
     if broken is not None:
         return Alternative(None, missing=f"{broken} asks for more than the rule buys")
-    return Alternative(outcome(case, chosen), None, len(offers))
+    return Alternative(outcome(case, chosen), None, len(rate))
 
 
 def sensitivity(case: Case, plan: Mask) -> Sensitivity:
@@ -121,12 +113,6 @@ def _only(case: Case, size: str) -> Alternative:
 
 def _words(size: str) -> str:
     return "macro (100k followers and up)" if size == "macro" else size
-
-
-def _breaks(case: Case, chosen: Mask) -> bool:
-    """Whether a set exceeds the budget or a limit, whatever it still lacks."""
-    problem = replace(case.problem, rows=tuple(replace(row, low=-np.inf) for row in case.problem.rows), must=())
-    return problem.broken(chosen) is not None
 
 
 def _scenario(case: Case, plan: Mask) -> Scenario | None:

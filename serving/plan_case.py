@@ -9,7 +9,7 @@ from features.overlap import Pairs
 from features.plan_options import PlanBrief
 from features.settings import PlanSettings
 from serving.plan_draws import Draws, draw_offers
-from serving.plan_limits import cents, costs_in_cents, limits
+from serving.plan_limits import caps, cents, costs_in_cents, limits
 from serving.plan_offers import Offers, with_delivery
 from serving.plan_problem import Losses, Problem
 from serving.release import Release
@@ -123,6 +123,7 @@ def _problem(release: Release, brief: PlanBrief, offers: Offers, pairs: Pairs, c
         budget=cents(brief.budget),
         losses=_losses(offers, pairs, worth, release.model.settings.plan),
         rows=limits(offers, brief, charged),
+        caps=caps(offers, brief, charged),
         must=tuple(must),
         big=big,
         small=~big,

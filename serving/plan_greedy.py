@@ -53,6 +53,7 @@ class _Basket:
         self.banned = np.zeros(len(problem), dtype=bool)
         self._bought = np.zeros(int(problem.creator.max(initial=-1)) + 1, dtype=bool)
         self._used = np.zeros(len(limits.low))
+        self._capped = [caps.taken(self.chosen) for caps in problem.caps]
 
     def taken(self) -> Floats:
         """What each offer would take from each limit, shape (r, n)."""
@@ -70,11 +71,13 @@ class _Basket:
         first[positions[np.unique(problem.creator[positions], return_index=True)[1]]] = True
         counted = np.where(limits.once[:, None], first, chosen)
         basket._used = (limits.weight * counted).sum(axis=1)
+        basket._capped = [caps.taken(chosen) for caps in problem.caps]
         return basket
 
     def over(self) -> bool:
         """Whether a limit is exceeded."""
-        return bool((self._used > self._limits.high).any())
+        capped = zip(self.problem.caps, self._capped, strict=True)
+        return bool((self._used > self._limits.high).any() or any((had > caps.most).any() for caps, had in capped))
 
     def ban(self, offer: int) -> None:
         """Never buy an offer."""
@@ -83,12 +86,16 @@ class _Basket:
     def add(self, offer: int) -> None:
         """Buy an offer, whether or not the limits allow it."""
         self._used = self._used + self.taken()[:, offer]
+        for caps, had in zip(self.problem.caps, self._capped, strict=True):
+            had[caps.owner[offer]] += caps.weight[offer]
         self.chosen[offer] = True
         self._bought[self.problem.creator[offer]] = True
 
     def allowed(self) -> Mask:
         """Which offers still fit, shape (n,)."""
         fits = (self._used[:, None] + self.taken() <= self._limits.high[:, None]).all(axis=0)
+        for caps, had in zip(self.problem.caps, self._capped, strict=True):
+            fits &= had[caps.owner] + caps.weight <= caps.most
         return np.asarray(fits & ~self.chosen & ~self.banned)
 
     def lacking(self) -> Ints:
@@ -133,6 +140,25 @@ def solve_greedy(problem: Problem, starts: tuple[Mask, ...] = ()) -> Mask | None
         return None
     best = max(found, key=problem.worth_of)
     return _exchanged(problem, limits, best)
+
+
+def solve_in_order(problem: Problem, order: Ints) -> Mask | None:
+    """Buy in a given order whoever still fits; None where not even those who must be bought do.
+
+    Args:
+        problem: the offers and limits, of which the least that a limit asks for is not seen to.
+        order: positions of all offers, the first to buy first.
+    """
+    basket = _Basket(problem, _Limits.of(problem))
+    place = np.argsort(order)
+    for own in problem.must:
+        if not len(own) or not basket.allowed()[own].any():
+            return None
+        able = own[basket.allowed()[own]]
+        basket.add(int(able[np.argmin(place[able])]))
+    while (allowed := basket.allowed()).any():
+        basket.add(int(order[allowed[order]][0]))
+    return basket.chosen
 
 
 def _most_offers(problem: Problem) -> int:

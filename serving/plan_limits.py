@@ -1,19 +1,21 @@
 """A plan's limits as rows of the problem, and what to relax where they cannot be kept."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.plan_options import Cap, Limit, PlanBrief
+from features.plan_options import Limit, PlanBrief
 from serving.filters import NothingFits
 from serving.plan_milp import Impossible, solve_exact
 from serving.plan_offers import Offers
-from serving.plan_problem import CENT, Losses, Problem, Row
+from serving.plan_problem import CENT, Caps, Losses, Problem, Row
 
 Ints = NDArray[np.int64]
 
 SECONDS = 5.0  # for finding out what to relax
+ROUNDS = 20  # of looking for the smallest budget
 _EDGE = 1e-6  # so that what was rounded to a hundredth stays there
 
 
@@ -36,7 +38,7 @@ def costs_in_cents(cost: NDArray[np.float64]) -> Ints:
 
 
 def limits(offers: Offers, brief: PlanBrief, cost: Ints) -> tuple[Row, ...]:
-    """Every limit of a brief's plan, but for the budget and must_include."""
+    """The limits of a brief's plan that are of many creators together, but for the budget and must_include."""
     plan = brief.plan
     every = np.arange(len(offers))
     rows: list[Row] = []
@@ -48,42 +50,69 @@ def limits(offers: Offers, brief: PlanBrief, cost: Ints) -> tuple[Row, ...]:
     ):
         for name, limit in asked.items():
             rows += _limited(f"plan.{kind}.{name}", np.flatnonzero(of_each == name), cost, limit, brief.budget)
-    for field, owner, cap in (
-        ("plan.per_creator_cap", offers.creator, plan.per_creator_cap),
-        ("plan.per_person_cap", offers.person, plan.per_person_cap),
-    ):
-        if cap is not None:
-            rows += _capped(field, owner, cost, cap, brief.budget)
     return tuple(rows)
 
 
-def explain(problem: Problem, brief: PlanBrief) -> Infeasible:
-    """Why no set keeps all limits, and what to do."""
-    # the cheapest set that keeps the other limits
-    cheapest = replace(
+def caps(offers: Offers, brief: PlanBrief, cost: Ints) -> tuple[Caps, ...]:
+    """What a brief's plan may buy of one creator, and of one person."""
+    found: list[Caps] = []
+    for field, owner, cap in (
+        ("plan.per_creator_cap", offers.creator, brief.plan.per_creator_cap),
+        ("plan.per_person_cap", offers.person, brief.plan.per_person_cap),
+    ):
+        if cap is None:
+            continue
+        if cap.placements is not None:
+            found.append(Caps(field, owner, np.ones(len(offers), dtype=np.int64), cap.placements))
+        if (spend := cap.spend(brief.budget)) is not None:
+            found.append(Caps(field, owner, cost, cents(spend)))
+    return tuple(found)
+
+
+def explain(brief: PlanBrief, at: Callable[[float], Problem]) -> Infeasible:
+    """Why no set keeps all limits, and what to do.
+
+    Args:
+        brief: what was asked for.
+        at: the problem with another budget, and the limits that are shares of it.
+    """
+    budget = brief.budget
+    for _ in range(ROUNDS):
+        cheapest = _cheapest(at(budget))
+        try:
+            found = solve_exact(cheapest, None, SECONDS)
+        except Impossible:
+            return _to_relax(cheapest)
+        if found is None:
+            break
+        least = max(int(cheapest.cost[found.chosen].sum()) / CENT, brief.budget)
+        if least <= budget and budget > brief.budget:
+            return Infeasible(
+                f"budget: {brief.budget:,.2f} is too little for plan.must_include and the least that limits ask for: "
+                f"the smallest budget is {budget:,.2f}. Raise the budget, or relax those",
+                field="budget",
+            )
+        # more budget raises what limits ask for as a share of it, so ask again
+        budget = least
+    return Infeasible("plan: nothing was found that keeps all limits; relax one of them", field="plan")
+
+
+def _cheapest(problem: Problem) -> Problem:
+    """To find the cheapest set that keeps the limits, whatever it costs."""
+    return replace(
         problem, worth=np.zeros(len(problem)), price=problem.cost.astype(np.float64), losses=Losses(),
         budget=int(problem.cost.sum()), small_loss=0.0, risk=0.0, draws=None,
     )  # fmt: skip
-    try:
-        found = solve_exact(cheapest, None, SECONDS)
-    except Impossible:
-        return _to_relax(cheapest)
-    if found is None:
-        return Infeasible("plan: nothing was found that keeps all limits; relax one of them", field="plan")
-    least = int(problem.cost[found.chosen].sum()) / CENT
-    return Infeasible(
-        f"budget: {brief.budget:,.2f} is too little for plan.must_include and the least that limits ask for: the "
-        f"smallest budget is {least:,.2f}. Raise the budget, or relax those",
-        field="budget",
-    )
 
 
 def _to_relax(problem: Problem) -> Infeasible:
-    names = [*dict.fromkeys(row.name for row in problem.rows), *(["plan.must_include"] if problem.must else [])]
+    every = [*(row.name for row in problem.rows), *(one.name for one in problem.caps)]
+    names = [*dict.fromkeys(every), *(["plan.must_include"] if problem.must else [])]
     for name in names:
         without = replace(
             problem,
             rows=tuple(row for row in problem.rows if row.name != name),
+            caps=tuple(one for one in problem.caps if one.name != name),
             must=() if name == "plan.must_include" else problem.must,
         )
         try:
@@ -91,7 +120,7 @@ def _to_relax(problem: Problem) -> Infeasible:
         except Impossible:
             continue
         return Infeasible(
-            f"{name}: cannot be kept together with the other limits, whatever the budget: relax it", field=name
+            f"{name}: cannot be kept together with the other limits and this budget: relax it", field=name
         )
     return Infeasible(
         f"plan: several limits cannot be kept together: {', '.join(names)}. Relax two or more of them", field="plan"
@@ -110,26 +139,4 @@ def _limited(name: str, members: Ints, cost: Ints, limit: Limit, budget: float) 
     if most is not None or least > 0:
         low = float(np.ceil(least * CENT - _EDGE)) if least > 0 else -np.inf
         rows.append(Row(name, members, cost[members], False, low, np.inf if most is None else cents(most)))
-    return rows
-
-
-def _capped(name: str, owner: Ints, cost: Ints, cap: Cap, budget: float) -> list[Row]:
-    """A cap for each creator or person that it could bind."""
-    rows = []
-    spend = cap.spend(budget)
-    count = np.bincount(owner)
-    total = np.bincount(owner, weights=cost)
-    over = np.zeros(len(count), dtype=bool)
-    if cap.placements is not None:
-        over |= count > cap.placements
-    if spend is not None:
-        over |= total > cents(spend)
-    order = np.argsort(owner, kind="stable")
-    starts = np.searchsorted(owner[order], np.arange(len(count) + 1))
-    for one in np.flatnonzero(over):
-        members = np.sort(order[starts[one] : starts[one + 1]])
-        if cap.placements is not None and len(members) > cap.placements:
-            rows.append(Row(name, members, np.ones(len(members), dtype=np.int64), False, -np.inf, cap.placements))
-        if spend is not None:
-            rows.append(Row(name, members, cost[members], False, -np.inf, cents(spend)))
     return rows

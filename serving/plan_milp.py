@@ -133,6 +133,9 @@ class _Program:
                 self._add(columns, [1.0] * len(columns), row.low, row.high)
             else:
                 self._add(row.members.tolist(), row.weight.astype(float).tolist(), row.low, row.high)
+        for caps in problem.caps:
+            for tight in caps.tight():
+                self._add(tight.tolist(), caps.weight[tight].astype(float).tolist(), -np.inf, float(caps.most))
         for offers in problem.must:
             self._add(offers.tolist(), [1.0] * len(offers), 1.0, np.inf)
         if self._z >= 0 and problem.big is not None:

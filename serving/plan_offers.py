@@ -202,19 +202,28 @@ def _described(
     _, creator = np.unique(found.rows, return_inverse=True)
     person = text_codes(display["person_id"])
     person = np.where(person >= 0, person, len(person) + creator)
-    followers = np.asarray(catalogue.state.profile["follower_count"])[found.rows]
-    known = followers[~np.isnan(followers)]
+    followers = np.asarray(catalogue.state.profile["follower_count"])
     country = np.array([*catalogue.words.country.values, "unknown"])[catalogue.state.codes["country"][found.rows]]
     learnt = np.clip(found.scores.expected.get("delivery", np.ones(len(found.rows))), LEAST_DELIVERY, 1.0)
     offers = Offers(
         found=found, deliverable=deliverable, ids=_words(display["creator_id"].to_list()), creator=creator,
         person=np.unique(person, return_inverse=True)[1], tier=_words(display["tier"].to_list()),
         platform=_words(display["platform"].to_list()), country=country,
-        audience=np.where(np.isnan(followers), np.median(known) if len(known) else 1.0, np.maximum(followers, 1.0)),
+        audience=_audience(followers, found.rows),
         delivery=learnt, outside=outside,
     )  # fmt: skip
     asked_for = brief.plan.delivery_rate or model.settings.plan.delivery_rate
     return offers if asked_for is None else with_delivery(offers, np.full(len(offers), asked_for))
+
+
+def _audience(followers: Floats, rows: Ints) -> Floats:
+    """Followers of some creators; unknown ones are those of the middle creator, whoever the other candidates are."""
+    own = followers[rows]
+    unknown = np.isnan(own)
+    if unknown.any():
+        known = followers[~np.isnan(followers)]
+        own = np.where(unknown, np.median(known) if len(known) else 1.0, own)
+    return np.maximum(own, 1.0)
 
 
 def _words(words: Sequence[str]) -> Words:

@@ -40,6 +40,39 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Caps:
+    """A limit of each owner (a creator, a person) alone: the weights of their chosen offers sum to `most` at most.
+
+    Attributes:
+        name: the field of the request that sets it, for messages.
+        owner: of each offer, a code from 0, shape (n,).
+        weight: of each offer: its cost, or 1 to count, shape (n,).
+        most: the same for every owner.
+    """
+
+    name: str
+    owner: Ints
+    weight: Ints
+    most: int
+
+    def taken(self, chosen: Mask) -> Ints:
+        """What each owner has of their cap, shape (owners,).
+
+        >>> Caps("cap", np.array([0, 1, 1]), np.array([5, 6, 7]), 10).taken(np.array([True, True, True])).tolist()
+        [5, 13]
+        """
+        owners = int(self.owner.max(initial=-1)) + 1
+        return np.bincount(self.owner[chosen], weights=self.weight[chosen], minlength=owners).astype(np.int64)
+
+    def tight(self) -> list[Ints]:
+        """Positions of the offers of each owner whose cap could bind."""
+        over = np.flatnonzero(self.taken(np.ones(len(self.owner), dtype=bool)) > self.most)
+        order = np.argsort(self.owner, kind="stable")
+        starts, ends = (np.searchsorted(self.owner[order], over, side=side) for side in ("left", "right"))
+        return [np.sort(order[low:high]) for low, high in zip(starts, ends, strict=True)]
+
+
+@dataclass(frozen=True)
 class Losses:
     """m pairs: an offer keeps `1 - share` of its worth if another is bought too; several losses multiply.
 
@@ -84,6 +117,7 @@ class Problem:
         small_loss: 0 where nothing of the kind is known.
         draws: equally likely worths of each offer by itself, drawn together, shape (n, s); only `risk` needs them.
         risk: what counts is (1 - risk) x expected worth + risk x mean of the TAIL worst draws, both less the price.
+        caps: limits of each creator or person.
     """
 
     worth: Floats
@@ -99,6 +133,7 @@ class Problem:
     small_loss: float = 0.0
     draws: Floats | None = None
     risk: float = 0.0
+    caps: tuple[Caps, ...] = ()
 
     def __len__(self) -> int:
         return len(self.worth)
@@ -141,6 +176,9 @@ class Problem:
             amount = len(np.unique(self.creator[taken])) if row.counts_creators else self._weighed(row, chosen)
             if not row.low <= amount <= row.high:
                 return row.name
+        for caps in self.caps:
+            if (caps.taken(chosen) > caps.most).any():
+                return caps.name
         if not all(chosen[offers].any() for offers in self.must):
             return "must_include"
         return None
@@ -161,6 +199,9 @@ class Problem:
             creator=np.unique(self.creator[positions], return_inverse=True)[1],
             losses=Losses(place[losses.of[inside]], place[losses.beside[inside]], losses.share[inside]),
             rows=tuple(rows),
+            caps=tuple(
+                replace(caps, owner=caps.owner[positions], weight=caps.weight[positions]) for caps in self.caps
+            ),
             must=tuple(place[offers][place[offers] >= 0] for offers in self.must),
             big=None if self.big is None else self.big[positions],
             small=None if self.small is None else self.small[positions],

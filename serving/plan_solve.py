@@ -16,7 +16,7 @@ from serving.plan_problem import Mask, Problem, mask_of
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MOST_FAST = 2500  # offers that the fast set is looked for among
+LEAST_FAST = 600  # offers that the fast set is looked for among; more where more of them are worth their price
 MOST_EXACT = 2500  # offers and losses with which the program still ends in seconds
 MOST_LOSSES = 8000
 MOST_TAILS = 40
@@ -102,7 +102,7 @@ def _solution(chosen: Mask, worth: float, proven: float, optimal: bool, over: in
 
 
 def _fast(problem: Problem, upper: Bound, starts: Sequence[Mask]) -> Mask | None:
-    few = _foremost(problem, upper, MOST_FAST)
+    few = _foremost(problem, upper, max(LEAST_FAST, 2 * int((upper.reduced > 0).sum())))
     part = problem.part(few)
     inside = [start[few] for start in starts if not start[np.setdiff1d(np.arange(len(problem)), few)].any()]
     found = solve_greedy(part, tuple(inside))

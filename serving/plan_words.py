@@ -81,7 +81,7 @@ def posting_order(case: Case, made: Outcome) -> tuple[str, ...]:
     """Creators of the plan, first to post first."""
     positions = made.positions
     audience = case.offers.audience[positions]
-    order = np.lexsort((positions, audience if case.release.model.together.small_first else -audience))
+    order = np.lexsort((case.offers.ids[positions], audience if case.release.model.together.small_first else -audience))
     return tuple(dict.fromkeys(case.offers.ids[positions[order]].tolist()))
 
 

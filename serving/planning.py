@@ -15,7 +15,7 @@ from serving.plan_alternatives import (
     single_sizes,
 )
 from serving.plan_answers import Alternatives, Plan, PlanAnswer, Replacement, SingleTier
-from serving.plan_case import Case, build_case
+from serving.plan_case import Case, build_case, other_budget
 from serving.plan_draws import beats
 from serving.plan_greedy import replacements
 from serving.plan_limits import explain
@@ -57,7 +57,7 @@ def plan(release: Release, brief: PlanBrief, *, request_id: str, curve: bool = F
         try:
             solution = solve(case.problem, SECONDS, starts=starts, outside=offers.outside.get("all", -np.inf))
         except Impossible:
-            raise explain(case.problem, brief) from None
+            raise explain(brief, lambda budget: other_budget(case, budget / brief.budget).problem) from None
     made = outcome(case, solution.chosen)
     with step("explain"):
         positions = made.positions

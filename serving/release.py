@@ -113,15 +113,26 @@ def load_pair(home: Path, model_tag: str, catalogue_tag: str) -> Release:
     Raises:
         DataError: an artefact is missing or broken, or belongs to another feature list.
     """
-    for tag in (model_tag, catalogue_tag):
-        if not store_path(home, tag).is_dir():
-            raise DataError(
-                f"{tag} is named by {FILE} but not in {home / STORE}: train again, or promote another version"
-            )
-    model, catalogue = load_model(store_path(home, model_tag)), load_catalogue(store_path(home, catalogue_tag))
+    _require(home, catalogue_tag)
+    model, catalogue = load_named_model(home, model_tag), load_catalogue(store_path(home, catalogue_tag))
     if model.basis.currency != catalogue.currency:
         raise DataError("model and catalogue are in different currencies: run `influencer-roi catalogue DIR`")
     return Release(model, catalogue, home)
+
+
+def load_named_model(home: Path, tag: str) -> Model:
+    """Load a model of the home.
+
+    Raises:
+        DataError: it is missing or broken, or belongs to another feature list.
+    """
+    _require(home, tag)
+    return load_model(store_path(home, tag))
+
+
+def _require(home: Path, tag: str) -> None:
+    if not store_path(home, tag).is_dir():
+        raise DataError(f"{tag} is named by {FILE} but not in {home / STORE}: train again, or promote another version")
 
 
 def prepared_name(home: Path, model_tag: str, catalogue_tag: str) -> str:

@@ -48,14 +48,26 @@ def read_release_file(home: Path) -> ReleaseFile | None:
 
 
 def write_release_file(home: Path, release: ReleaseFile) -> None:
-    """Put another release in force, in one step."""
+    """Put another release in force, in one step.
+
+    Raises:
+        DataError: the disk does not take it; the old one stays in force.
+    """
     text = json.dumps({"model": release.model, "catalogue": release.catalogue, "previous": list(release.previous)})
     beside = home / f".{FILE}.{os.getpid()}"
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(home / FILE)
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(home / FILE)
+    except OSError as error:
+        raise DataError(
+            f"{home / FILE} could not be written ({error.strerror or error}). What is served stays; where the disk is "
+            "full, `influencer-roi prune` frees space. Then run again"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def release_stamp(home: Path) -> tuple[int, int, int] | None:

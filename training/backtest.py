@@ -11,7 +11,7 @@ from features.matrix import NAMES
 from features.tiers import tier_names
 from features.value import GOALS
 from serving.candidates import score
-from serving.interval import Interval
+from serving.interval import Interval, share_inside
 from serving.model import Model
 from serving.promise import Promise
 from serving.stage import Floats
@@ -19,8 +19,8 @@ from training.baselines import RuleData, rule_predictions
 from training.dataset import Dataset
 from training.funnel_fit import TooLittle, fit_model
 from training.intervals import MIN_ROWS as MIN_INTERVAL_ROWS
-from training.intervals import fit_intervals, inside
-from training.metrics import Metrics, bootstrap, judge, tweedie
+from training.intervals import fit_intervals, ranks
+from training.metrics import Metrics, bootstrap, bootstrap_ratio, judge, tweedie
 from training.promise_fit import fit_promise
 from training.split import Split
 from training.stage_fit import FitOptions
@@ -29,6 +29,7 @@ Ints = NDArray[np.int64]
 
 MIN_JUDGED = 50
 MODEL = "model"
+MOST_MEMBERS = 10  # of a kind of slice, those with the most rows
 # what to judge by, best first: money if it can be, else what stands nearest to it and later placements know
 TARGETS = ("value", "net_revenue", "conversions", "clicks", "impressions", "engagements")
 
@@ -44,12 +45,16 @@ class Backtest:
         predicted: by name (`model` or a rule), shape (judged,).
         promised: the model's after `promise`, shape (judged,).
         metrics: by name.
-        slices: by kind and member, metrics by name.
+        campaign: of each judged row, shape (judged,).
+        members: by kind of slice, the member that each judged row belongs to, shape (judged,).
+        slices: by kind and member, the largest of each kind, metrics by name.
         gain: interval (90 %, bootstrap by campaign) of the best rule's deviance minus the model's.
         promise: how far high expected returns were kept, measured on all judged rows; the metrics do without it.
         intervals: of actual / promised value, measured on all judged rows.
-        inside: share of each judged value inside its 80 % interval, promise and interval measured on the earlier half
-            of the judged rows; NaN in that half, and throughout where it is too short.
+        calibration_interval: 90 %, of predicted / actual of the model, bootstrap by campaign.
+        ranks: share of each judged row's draws below its value, and of those not above it (`share_inside`), promise
+            and interval measured on the earlier half of the judged rows; NaN in that half, and throughout where it is
+            too short.
     """
 
     target: str
@@ -60,11 +65,14 @@ class Backtest:
     predicted: Mapping[str, Floats]
     promised: Floats
     metrics: Mapping[str, Metrics]
+    campaign: Ints
+    members: Mapping[str, NDArray[np.str_]]
     slices: Mapping[str, Mapping[str, Mapping[str, Metrics]]]
     gain: tuple[float, float]
+    calibration_interval: tuple[float, float]
     promise: Promise
     intervals: Mapping[str, Interval]
-    inside: Floats
+    ranks: tuple[Floats, Floats]
     model: Model
 
     @property
@@ -72,6 +80,16 @@ class Backtest:
         """The rule with the least deviance."""
         rules = {name: m.deviance for name, m in self.metrics.items() if name != MODEL}
         return min(rules, key=rules.__getitem__)
+
+    @property
+    def inside(self) -> Floats:
+        """Share of each judged value inside its 80 % interval, shape (judged,); NaN where `ranks` are."""
+        return np.where(np.isnan(self.ranks[0]), np.nan, share_inside(*self.ranks))
+
+    @property
+    def covered_rows(self) -> int:
+        """Placements that the coverage is measured on."""
+        return int(np.isfinite(self.inside).sum())
 
     @property
     def coverage(self) -> float | None:
@@ -139,13 +157,14 @@ def _judge(
     spent, campaign = _spent(data.market, judged, target), data.market.placements.campaign[judged]
     early = judged < 0
     early[np.argsort(data.labels.day[judged], kind="stable")[: len(judged) // 2]] = True
-    covered = np.full(len(y), np.nan)
+    below, upto = np.full(len(y), np.nan), np.full(len(y), np.nan)
     if early.sum() >= MIN_INTERVAL_ROWS:
         kept = fit_promise(y[early], predicted[early], spent[early], campaign[early]).kept(predicted, spent)
         fitted = fit_intervals(y[early], kept[early], goals[early])
-        covered[~early] = inside(fitted, y[~early], kept[~early], goals[~early])
+        below[~early], upto[~early] = ranks(fitted, y[~early], kept[~early], goals[~early])
     promise = fit_promise(y, predicted, spent, campaign)
     promised = promise.kept(predicted, spent)
+    members = slice_members(data, judged)
     return Backtest(
         target=target,
         missing=None if target == "value" else _why_not_value(data, split),
@@ -155,18 +174,20 @@ def _judge(
         predicted=by_name,
         promised=promised,
         metrics=metrics,
+        campaign=campaign,
+        members=members,
         slices={
             kind: {
-                str(member): {name: judge(y[rows], p[rows]) for name, p in by_name.items()}
-                for member in np.unique(members)
-                if (rows := members == member).sum() >= MIN_JUDGED // 2
+                member: {name: judge(y[rows], p[rows]) for name, p in by_name.items()}
+                for member, rows in _largest(of).items()
             }
-            for kind, members in slice_members(data, judged).items()
+            for kind, of in members.items()
         },
         gain=bootstrap(gain, campaign),
+        calibration_interval=bootstrap_ratio(predicted, y, campaign),
         promise=promise,
         intervals=fit_intervals(y, promised, goals) if target == "value" else {},
-        inside=covered,
+        ranks=(below, upto),
         model=model,
     )
 
@@ -178,16 +199,25 @@ def _spent(market: Market, rows: Ints, target: str) -> Floats:
     return np.maximum(market.placements.cost[rows], market.basis.cost_floor)
 
 
+def _largest(members: NDArray[np.str_]) -> dict[str, NDArray[np.bool_]]:
+    """Rows of each member with enough of them, by name; of more than MOST_MEMBERS those with the most."""
+    names, counts = np.unique(members, return_counts=True)
+    largest = np.sort(np.argsort(-counts, kind="stable")[:MOST_MEMBERS])
+    return {str(names[at]): members == names[at] for at in largest if counts[at] >= MIN_JUDGED // 2}
+
+
 def slice_members(data: Dataset, rows: Ints) -> dict[str, NDArray[np.str_]]:
-    """Goal, tier, platform and cold start of each row, as words."""
+    """Goal, tier, platform, country of the creator and cold start of each row, as words."""
     market = data.market
     tiers = np.array(tier_names(market.settings))
     platforms = np.array([*market.words.platform.values, "unknown"])
+    countries = np.array([*market.words.country.values, "unknown"])
     history = data.x[rows, NAMES.index("creator_placements")] > 0
     return {
         "goal": np.array(GOALS)[data.labels.goal[rows]],
         "tier": tiers[data.seen.tier[rows]],
         "platform": platforms[data.seen.platform[rows]],
+        "country": countries[data.seen.country[rows]],
         "creator": np.where(history, "known", "without history"),
     }
 

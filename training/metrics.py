@@ -97,9 +97,18 @@ def bootstrap(
     by_row: Floats, groups: NDArray[np.int64], seed: int = 0, draws: int = 400, level: float = 0.9
 ) -> tuple[float, float]:
     """Interval of a mean over rows, resampling whole groups (campaigns), since their rows are alike."""
+    return bootstrap_ratio(by_row, np.ones(len(by_row)), groups, seed, draws, level)
+
+
+def bootstrap_ratio(
+    top: Floats, bottom: Floats, groups: NDArray[np.int64], seed: int = 0, draws: int = 400, level: float = 0.9
+) -> tuple[float, float]:
+    """Interval of a ratio of sums over rows, resampling whole groups; NaN where the sum below may be 0."""
     unique, group = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(group, weights=by_row), np.bincount(group)
+    tops, bottoms = np.bincount(group, weights=top), np.bincount(group, weights=bottom)
     picks = np.random.default_rng(seed).integers(0, len(unique), (draws, len(unique)))
-    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    below = bottoms[picks].sum(axis=1)
+    if (below <= 0).any():
+        return np.nan, np.nan
+    low, high = np.quantile(tops[picks].sum(axis=1) / below, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

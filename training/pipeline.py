@@ -16,17 +16,21 @@ from features.settings import load_settings
 from features.value import GOALS
 from serving.interval import Interval
 from serving.model import Model, save_model
+from serving.release import Release
 from serving.stage import Floats
 from serving.together import BIG
 from training import publish, tracking
 from training.backtest import Backtest, backtest, outcome, predict
 from training.card import model_card
 from training.dataset import Dataset
+from training.duel import duel
 from training.engine import EngineName, engine
+from training.exposure import exposure_of, recent_briefs
 from training.funnel_fit import TooLittle, fit_model
 from training.gate import Verdict, judge_promotion
+from training.in_force import drift_since, in_force, keep_beside, what_is_live
 from training.intervals import MIN_ROWS, fit_intervals
-from training.run_record import run_record, with_trials
+from training.run_record import Training, run_record, with_trials
 from training.source import Source, catalogue_source, source
 from training.split import iso, labelled, time_split
 from training.stage_fit import FitOptions
@@ -97,7 +101,10 @@ def _train(
     rows = labelled(market.placements, found.as_of)
     say(f"fitting on {len(rows)} settled placements")
     model = fit_served(data, rows, result, options)
-    verdict = judge_promotion(found.report.ok, result, (len(split.train), len(split.test)))
+    champion = in_force(home)
+    met = None if champion is None or result is None else duel(data, result, champion.version, champion.folder)
+    verdict = judge_promotion(found.report.ok, result, (len(split.train), len(split.test)), met)
+    promoted = promote == "auto" and verdict.promote
     say("storing the catalogue")
     catalogue_tag = publish.store_catalogue(home, found.catalogue)
     tiers = tier_table(data, rows)
@@ -108,16 +115,25 @@ def _train(
         artefact = Path(temporary) / "artefact"
         artefact.mkdir()
         save_model(model, artefact)
-        record = run_record(model, artefact, data, found.recorded, found.report, rows, result, verdict, options)
+        training = Training(
+            model, data, found.recorded, found.report, rows, result, verdict, options, met,
+            champion=None if champion is None else champion.card,
+            drift=None if champion is None else drift_since(champion, data, model, rows),
+            exposure=exposure_of(Release(model, found.catalogue), recent_briefs(market)),
+            live=what_is_live(champion, promoted),
+        )  # fmt: skip
+        record = run_record(training, artefact)
         if tuned is not None:
             record = with_trials(record, tuned)
         version, run_id = tracking.log_run(home, record)
     assert version is not None  # the record holds a model
     model = model.with_version(version)
     labels = {"version": version, "run_id": run_id, "feature_schema": schema_hash()}
-    promoted = promote == "auto" and verdict.promote
     say(f"{'publishing' if promoted else 'storing'} version {version}")
-    publish.keep_version(home, model, labels, found.catalogue, serve=promoted)
+    publish.keep_version(
+        home, model, labels, found.catalogue, serve=promoted,
+        beside=lambda folder: keep_beside(folder, data, model, rows, result),
+    )  # fmt: skip
     if promoted:
         tracking.set_champion(home)
     return Trained(version, run_id, found.report, result, verdict, promoted, tuned)

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml  # type: ignore[import-untyped]
+
 from features.errors import DataError
-from serving.catalogue import Catalogue, save_catalogue
+from serving.catalogue import Catalogue, load_catalogue, save_catalogue
 from serving.model import Model, load_model, save_model
 from serving.prepared import forget_prepared
-from serving.release import load_pair, load_release, prepared_name
+from serving.release import load_named_model, load_pair, prepared_name
 from serving.release_file import CATALOGUE, MODEL, STORE, ReleaseFile, read_release_file, store_path, write_release_file
 from training import tracking
 from training.home_lock import home_lock
@@ -46,7 +48,10 @@ def publish(home: Path, model_tag: str, catalogue_tag: str) -> None:
         _publish(home, model_tag, catalogue_tag)
 
 
-def keep_version(home: Path, model: Model, labels: dict[str, str], catalogue: Catalogue, *, serve: bool) -> str:
+def keep_version(
+    home: Path, model: Model, labels: dict[str, str], catalogue: Catalogue, *, serve: bool,
+    beside: Callable[[Path], None] = lambda _: None,
+) -> str:  # fmt: skip
     """Keep a registered version with its catalogue, and serve the pair if wanted; returns the model's tag.
 
     Args:
@@ -56,10 +61,11 @@ def keep_version(home: Path, model: Model, labels: dict[str, str], catalogue: Ca
         labels: kept beside the model.
         catalogue: of the model's data.
         serve: put the pair in force.
+        beside: writes more into the model's folder.
     """
     catalogue_tag = str(model.card["catalogue"])
     with home_lock(home):
-        tag = _store_model(home, model, {**labels, "catalogue": catalogue_tag})
+        tag = _store_model(home, model, {**labels, "catalogue": catalogue_tag}, beside)
         if not is_whole(store_path(home, catalogue_tag)):
             with _written(catalogue) as (catalogue_tag, folder):
                 _store_catalogue(home, catalogue_tag, folder)
@@ -72,13 +78,15 @@ def serve_catalogue(home: Path, catalogue: Catalogue) -> str:
     """Keep a catalogue, and serve it with the model in force if there is one; returns its tag.
 
     Raises:
-        DataError: its currency is not that of the model in force, which goes on with its own catalogue.
+        DataError: its currency is not that of the model in force, which goes on with its own catalogue; or that model
+            cannot be read.
     """
     with _written(catalogue) as (tag, folder), home_lock(home):
         _store_catalogue(home, tag, folder)
         release = read_release_file(home)
         if release is not None:
-            currency = load_release(home).model.basis.currency
+            # its catalogue may be what is to be mended
+            currency = load_named_model(home, release.model).basis.currency
             if currency != catalogue.currency:
                 raise DataError(f"the data are in {catalogue.currency}, the served model in {currency}: train again")
             _publish(home, release.model, tag)
@@ -89,7 +97,7 @@ def promote(home: Path, version: str) -> str:
     """Serve a stored version with the newest catalogue; returns its tag.
 
     Raises:
-        DataError: there is no such version in the store.
+        DataError: there is no such version in the store, or this program cannot read it or the catalogue.
     """
     _require_stored(home, version)
     with home_lock(home):
@@ -102,7 +110,7 @@ def promote(home: Path, version: str) -> str:
             catalogue = own
         if catalogue is None or not store_path(home, str(catalogue)).is_dir():
             raise DataError(f"no catalogue is stored for version {version}: run `influencer-roi catalogue DIR`")
-        _publish(home, tag, str(catalogue))
+        _publish(home, tag, str(catalogue), loads=True)
     return tag
 
 
@@ -110,7 +118,7 @@ def roll_back(home: Path) -> ReleaseFile:
     """Serve what was served before; returns it. It needs neither MLflow nor the data.
 
     Raises:
-        DataError: nothing was served before.
+        DataError: nothing was served before, or this program cannot read it.
     """
     if read_release_file(home) is None:
         raise DataError(NOTHING_EARLIER)
@@ -123,7 +131,13 @@ def roll_back(home: Path) -> ReleaseFile:
             if not store_path(home, tag).is_dir():
                 raise DataError(f"{tag} was served before but is no longer in the store; promote another version")
         back = ReleaseFile(model, catalogue, tuple(rest))
-        _put_in_force(home, back)
+        try:
+            _put_in_force(home, back, loads=True)
+        except DataError as error:
+            raise DataError(
+                f"the release before cannot be served by this version of the program: {error}. What is served stays: "
+                "put the earlier program back first, or promote another version"
+            ) from error
     return back
 
 
@@ -139,6 +153,15 @@ def is_whole(folder: Path) -> bool:
     return (folder / "model.yaml").exists()
 
 
+def label_of(folder: Path, name: str) -> str | None:
+    """A label that was kept beside an artefact of the store, None where there is none."""
+    try:
+        found = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))["labels"].get(name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+    return None if found is None else str(found)
+
+
 def _require_stored(home: Path, version: str) -> None:
     stored = stored_versions(home)
     if version not in stored:
@@ -148,19 +171,25 @@ def _require_stored(home: Path, version: str) -> None:
         raise DataError(f"version {version} is not in {home / STORE}; {known}", field="version")
 
 
-def _publish(home: Path, model_tag: str, catalogue_tag: str) -> None:
+def _publish(home: Path, model_tag: str, catalogue_tag: str, *, loads: bool = False) -> None:
     old = _readable_release(home)
     if old is not None and (old.model, old.catalogue) == (model_tag, catalogue_tag):
         return
     previous = () if old is None else ((old.model, old.catalogue), *old.previous)
-    _put_in_force(home, ReleaseFile(model_tag, catalogue_tag, previous[:KEPT]))
+    _put_in_force(home, ReleaseFile(model_tag, catalogue_tag, previous[:KEPT]), loads=loads)
 
 
-def _put_in_force(home: Path, release: ReleaseFile) -> None:
-    """Write release.json once all is there that its servers load, and drop what they no longer do."""
+def _put_in_force(home: Path, release: ReleaseFile, *, loads: bool = False) -> None:
+    """Write release.json once all is there that its servers load, and drop what they no longer do.
+
+    Raises:
+        DataError: `loads` is wanted, and this program cannot read the model or the catalogue.
+    """
     try:
         _ = load_pair(home, release.model, release.catalogue).prepared
     except Exception as error:
+        if loads and isinstance(error, DataError):
+            raise
         # a server makes it then, or refuses what is broken and says so
         log.warning("nothing is prepared for fast scoring of %s (%s)", release.model, error)
     write_release_file(home, release)
@@ -189,8 +218,27 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _store_model(home: Path, model: Model, labels: dict[str, str]) -> str:
-    return _store(home, f"{MODEL}:{model.version}", labels, lambda folder: save_model(model, folder))
+def _store_model(
+    home: Path, model: Model, labels: dict[str, str], beside: Callable[[Path], None] = lambda _: None
+) -> str:
+    def write(folder: Path) -> None:
+        save_model(model, folder)
+        beside(folder)
+
+    tag = f"{MODEL}:{model.version}"
+    _refuse_other_run(store_path(home, tag), labels)
+    return _store(home, tag, labels, write, load_model)
+
+
+def _refuse_other_run(folder: Path, labels: dict[str, str]) -> None:
+    """Refuse a number that the store holds already, of another run: a registry counts its versions from 1."""
+    there, run = label_of(folder, "run_id"), labels.get("run_id")
+    if run is not None and there is not None and there != run:
+        raise DataError(
+            f"version {folder.name} is in {folder.parent} already, of another run ({there}): MLflow's registry is not "
+            f"the one this home was trained with. Set {tracking.TRACKING} to that one, or use another --home",
+            field="version",
+        )
 
 
 @contextmanager
@@ -206,27 +254,71 @@ def _store_catalogue(home: Path, tag: str, folder: Path) -> str:
     def copy(target: Path) -> None:
         shutil.copytree(folder, target, dirs_exist_ok=True)
 
-    return _store(home, tag, {"data_as_of": _day(tag)}, copy)
+    return _store(home, tag, {"data_as_of": _day(tag)}, copy, load_catalogue)
 
 
-def _store(home: Path, tag: str, labels: dict[str, str], write: Callable[[Path], None]) -> str:
-    """Add an artefact to the BentoML store; one that is there already, whole, is left as it is."""
+def _store(
+    home: Path, tag: str, labels: dict[str, str], write: Callable[[Path], None], load: Callable[[Path], object]
+) -> str:
+    """Add an artefact to the BentoML store, in one step; one that is there already and loads is left as it is.
+
+    Raises:
+        DataError: the disk does not take it.
+    """
     path = store_path(home, tag)
-    if is_whole(path):
+    if is_whole(path) and _loads(path, load):
         return tag
-    if path.exists():
-        # cut short by a crash: without model.yaml it would break every listing of the store
-        shutil.rmtree(path)
     # everything the program writes stays in the home; BentoML reads these when it is first imported
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.environ.setdefault("BENTOML_HOME", str((home / STORE).resolve()))
     import bentoml
     from bentoml._internal.models import ModelStore
 
-    models = home / STORE / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    with bentoml.models.create(tag, labels=labels, _model_store=ModelStore(models.resolve())) as reference:
-        write(Path(reference.path))
-    # BentoML leaves the mode of a temporary folder, private to this user: a server may run as another, in a container
-    path.chmod(models.stat().st_mode & 0o777)
+    models = path.parent.parent
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # BentoML copies into a store file by file, model.yaml among them: killed meanwhile, it leaves a piece that
+        # looks whole. So into a store of its own, and from there by a rename.
+        with tempfile.TemporaryDirectory(prefix=".store-partial-", dir=home, ignore_cleanup_errors=True) as beside:
+            with bentoml.models.create(tag, labels=labels, _model_store=ModelStore(beside)) as reference:
+                write(Path(reference.path))
+            made = Path(beside) / path.parent.name / path.name
+            # BentoML leaves the mode of a temporary folder, private to this user: a server may run as another
+            made.chmod(models.stat().st_mode & 0o777)
+            _to_disk(made)
+            if path.exists():
+                path.rename(Path(beside) / "broken")  # cut short by a crash, or damaged since
+            made.rename(path)
+            (made.parent / "latest").replace(path.parent / "latest")
+    except OSError as error:
+        raise DataError(
+            f"{tag} could not be stored in {home / STORE} ({_reason(error)}). What is served stays; where the disk is "
+            "full, `influencer-roi prune` frees space. Then run again"
+        ) from error
     return tag
+
+
+def _loads(folder: Path, load: Callable[[Path], object]) -> bool:
+    try:
+        load(folder)
+    except DataError:
+        return False
+    return True
+
+
+def _to_disk(folder: Path) -> None:
+    """Wait until all of a folder is on the disk: release.json, which is, may name it next."""
+    for path in [*folder.iterdir(), folder]:
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, shutil.Error):
+        # of a folder: a reason for each file
+        error_of_first = str(error.args[0][0][2])
+        return error_of_first.partition(": ")[0]
+    return error.strerror or str(error)

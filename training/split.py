@@ -101,6 +101,15 @@ def day_number(day: date) -> int:
     return (day - EPOCH).days
 
 
+def day_of(text: str) -> int:
+    """The day number of an ISO 8601 date.
+
+    >>> day_of("1970-01-02")
+    1
+    """
+    return day_number(date.fromisoformat(text))
+
+
 def iso(day: int) -> str:
     """A day number as an ISO 8601 date."""
     return (EPOCH + timedelta(days=day)).isoformat()

@@ -6,6 +6,7 @@ MLflow is imported on first use: it is slow, and only training needs it.
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,16 @@ TRACKING = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "influencer-roi"
 REGISTERED = "influencer-roi"
 CHAMPION, CHALLENGER = "champion", "challenger"
+ABOUT = (
+    "Champion is the version that is served, challenger the newest other one. `influencer-roi promote VERSION` and "
+    "`rollback` change what is served; moving an alias by hand does not."
+)
+REMEDIES = {
+    "database is locked": "Another program holds it: wait for its end",
+    "disk is full": "Free space, for example with `influencer-roi prune`",
+    "No space left": "Free space, for example with `influencer-roi prune`",
+    "No module named": "Install this driver of the database",
+}
 PRUNED = "pruned"  # tag of versions, runs and logged models whose files `prune` deleted
 
 
@@ -110,16 +121,41 @@ def connected(home: Path) -> Iterator[Any]:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
+            if not uri.startswith(("http", "sqlite")):
+                _try_database(uri)
             with _one_at_a_time(home):
-                _ensure_experiment(mlflow, home, local=given is None)
+                # a server keeps artifacts where it was told to; a database cannot, so they are kept in the home
+                _ensure_experiment(mlflow, home, local=not uri.startswith("http"))
             yield mlflow
-        except (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
-            first = str(error).splitlines()[0][:300]
-            raise DataError(f"MLflow at {uri} failed: {first}. Check that it is reachable, then run again") from error
+        except (mlflow.exceptions.MlflowException, SQLAlchemyError, OSError, ModuleNotFoundError) as error:
+            raise DataError(failure(uri, error)) from error
         finally:
             # MLflow writes the address into the environment, where it would pass for the user's own choice
             if given is None:
                 os.environ.pop(TRACKING, None)
+
+
+def failure(uri: str, error: Exception) -> str:
+    """What to tell of a store that failed: its address without a password, the first line of the reason, what to do.
+
+    >>> failure("http://me:secret@host:5000", OSError("no answer from http://me:secret@host:5000"))
+    'MLflow at http://host:5000 failed: no answer from http://host:5000. Check that it is reachable, then run again'
+    """
+    plain = re.sub(r"//[^/@]*@", "//", uri)
+    first = str(error).strip().partition("\n")[0].replace(uri, plain)[:300]
+    remedy = next((words for cause, words in REMEDIES.items() if cause in first), "Check that it is reachable")
+    return f"MLflow at {plain} failed: {first}. {remedy}, then run again"
+
+
+def _try_database(uri: str) -> None:
+    """Connect once: MLflow tries for two minutes, and does not name a driver that is missing."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _one_at_a_time(home: Path) -> AbstractContextManager[None]:
@@ -129,9 +165,8 @@ def _one_at_a_time(home: Path) -> AbstractContextManager[None]:
 
 def _ensure_experiment(mlflow: Any, home: Path, *, local: bool) -> None:
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        # a tracking server keeps artifacts where it was told to; a local store keeps them in the home
         location = (home / "mlflow" / "artifacts").resolve().as_uri() if local else None
-        mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+        mlflow.create_experiment(EXPERIMENT, artifact_location=location, tags={"mlflow.note.content": ABOUT})
     mlflow.set_experiment(EXPERIMENT)
 
 
@@ -163,7 +198,7 @@ def log_run(home: Path, record: RunRecord) -> tuple[str | None, str]:
         mlflow.log_metrics(dict(record.metrics))
         for name, (frame, source) in record.datasets.items():
             dataset = mlflow.data.from_pandas(frame.to_pandas(), source=source, name=name)
-            mlflow.log_input(dataset, context=name)
+            _log_input(mlflow, dataset, name)
         for name, text in record.texts.items():
             mlflow.log_text(text, name)
         for name, data in record.dicts.items():
@@ -180,6 +215,14 @@ def log_run(home: Path, record: RunRecord) -> tuple[str | None, str]:
                 mlflow.log_metrics(dict(child.metrics))
         run_id = str(run.info.run_id)
         return None if record.model is None else _register(mlflow, home, record.model, run_id, record.tags), run_id
+
+
+def _log_input(mlflow: Any, dataset: Any, context: str) -> None:
+    """MLflow looks for a data set and then inserts it: of two runs that do so at once one is refused, at first."""
+    try:
+        mlflow.log_input(dataset, context=context)
+    except mlflow.exceptions.MlflowException:
+        mlflow.log_input(dataset, context=context)
 
 
 def _register(mlflow: Any, home: Path, record: ModelRecord, run_id: str, tags: Mapping[str, str]) -> str:
@@ -200,7 +243,7 @@ def _register(mlflow: Any, home: Path, record: ModelRecord, run_id: str, tags: M
     client = mlflow.MlflowClient()
     with _one_at_a_time(home):
         if not client.search_registered_models(f"name = '{REGISTERED}'"):
-            client.create_registered_model(REGISTERED)
+            client.create_registered_model(REGISTERED, description=ABOUT)
         registered = client.create_model_version(REGISTERED, info.model_uri, run_id=run_id, model_id=info.model_id)
         version = str(registered.version)
         client.set_registered_model_alias(REGISTERED, CHALLENGER, version)

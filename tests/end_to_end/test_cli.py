@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -12,7 +13,7 @@ from serving.model import load_model
 from serving.release import load_release
 from serving.release_file import read_release_file, store_path
 from training import cli
-from training.gate import Verdict
+from training.gate import judge_promotion
 
 EARLIER = "2026-05-01"  # as in conftest
 RULES = [
@@ -24,6 +25,9 @@ COLUMNS = [
     "brief_id", "rank", "creator_id", "tier", "platform", "fee", "fee_source", "value", "roi", "roi_low", "roi_high",
     "p_profit", "expected_impressions", "expected_engagements", "expected_conversions", "model_version",
 ]  # fmt: skip
+PLAN_COLUMNS = ["deliverable", "spend", "value_added", "posting_position", "replacement"]
+BRIEF = {"goal": "conversion", "budget": 20000, "target_countries": {"SG": 0.7, "MY": 0.3}, "top": 5}
+NEAR = {"countries": ["SG", "MY", "ID"]}  # few enough that the best plan is found long before time is up
 OPTIONS = {
     "sample": ["--creators", "--placements", "--snapshots", "--seed", "--format", "--world", "--truth"],
     "train": ["--as-of", "--promote", "--seed", "--trials", "--engine", "--scheduler"],
@@ -31,6 +35,7 @@ OPTIONS = {
     "bucket": ["--buckets"],
     "catalogue": ["--as-of", "--engine", "--scheduler"],
     "prune": ["--keep", "--dry-run"],
+    "plan": ["--out"],
     "rank": ["--out"],
     "serve": ["--host", "--port", "--workers"],
     "ui": ["--host", "--port"],
@@ -112,11 +117,13 @@ def test_train_promote_never_leaves_the_release_as_it_is(place):
 @pytest.mark.parametrize("mode", ["dry-run", "auto"])
 def test_train_promote_dry_run_publishes_nothing_even_if_the_gate_would(command, tmp_path, monkeypatch, mode):
     home, market = tmp_path / "home", tmp_path / "market"
-    monkeypatch.setattr("training.pipeline.judge_promotion", lambda *_: Verdict(True, ("as the test wishes",)))
+    monkeypatch.setattr(
+        "training.pipeline.judge_promotion", lambda *args, **more: replace(judge_promotion(*args, **more), promote=True)
+    )
     assert command("sample", market, "--creators", 80, "--placements", 300, "--snapshots", 6)[0] == 0
     code, said, err = command("train", market, "--promote", mode, "--home", home)
     assert code == 0, err
-    assert "Version 1: PROMOTE\n- as the test wishes" in said
+    assert "Version 1: PROMOTE\n- data checks passed\n" in said
     assert (home / "release.json").exists() is (mode == "auto")
     assert ("Not published. By hand: influencer-roi promote 1" in said) is (mode == "dry-run")
     assert ("Served" in command("models", "--home", home)[1]) is (mode == "auto")
@@ -170,6 +177,66 @@ def test_rank_answers_every_line_of_a_jsonl(command, brief, tmp_path):
     assert picks["brief_id"].to_list() == ["spring"] * 2 + ["2"] * 3 + ["town"]
     assert set(picks.filter(pl.col("brief_id") == "2")["platform"]) == {"tiktok"}
     assert (picks.filter(pl.col("brief_id") == "2")["fee"] <= 900).all()
+
+
+def test_plan_prints_a_plan_for_people(place, brief):
+    said = place.done("plan", brief())
+    head, spend = said.splitlines()[:2]
+    assert re.match(r"Brief 1: \d+ picks of 600 creators, goal conversion, amounts in USD, data as of 2026-07-01", head)
+    assert head.endswith("model 1 - SYNTHETIC DATA")
+    assert re.match(r"Spend [\d,]+ of 20,000 USD .*expected value [\d,]+ \(80 %: ", spend)
+    words = ("this plan", "micro only", "macro only", "best single tier", "Posting order:", "fees 20 % higher", "Note:")
+    assert [word for word in words if word not in said] == []
+    assert "value = net revenue x product margin" in said
+
+
+def test_plan_writes_every_format_and_answers_every_line_of_a_jsonl(command, brief, tmp_path):
+    lines = [
+        {**BRIEF, "filters": NEAR, "plan": {"max_creators": 3}},
+        {"goal": "awareness", "budget": 2000, "brief_id": "town", "filters": NEAR,
+         "plan": {"max_creators": 6, "tier_limits": {"micro": {"min": 2}}}},
+    ]  # fmt: skip
+    path = brief("\n".join(map(json.dumps, lines)), "plans.jsonl")
+    read = {".csv": pl.read_csv, ".parquet": pl.read_parquet, ".json": pl.read_json}
+    tables = {}
+    for ending, reader in read.items():
+        code, said, err = command("plan", path, "--out", f"plan{ending}")
+        assert code == 0, err
+        tables[ending] = reader(tmp_path / f"plan{ending}")
+        assert said == f"Wrote {tables[ending].height} picks of 2 plans to plan{ending}.\n"
+    assert [table.columns for table in tables.values()] == [[*COLUMNS, *PLAN_COLUMNS]] * 3
+    picks = tables[".parquet"]
+    assert picks["brief_id"].unique(maintain_order=True).to_list() == ["1", "town"]
+    first, second = picks.partition_by("brief_id", maintain_order=True)
+    assert (first.height <= 3, second.filter(tier="micro").height >= 2) == (True, True)
+    assert (first["spend"].sum() <= 20000, second["spend"].sum() <= 2000) == (True, True)
+    assert first["posting_position"].sort().to_list() == list(range(1, first.height + 1))
+    for ending in (".csv", ".json"):
+        for name in ("creator_id", "replacement", "posting_position"):
+            assert tables[ending][name].to_list() == picks[name].to_list()
+        assert tables[ending]["value_added"].to_list() == pytest.approx(picks["value_added"].to_list(), rel=1e-12)
+    page = command("plan", path, "--out", "plan.html")
+    assert page[:2] == (0, f"Wrote {picks.height} picks of 2 plans to plan.html.\n")
+    html = (tmp_path / "plan.html").read_text()
+    assert re.findall(r"<h2>Brief (\w+):", html) == ["1", "town"]
+    assert "SYNTHETIC" in html
+    assert html.count("<svg") >= 4
+    assert not re.search(r"(src|href)=\W?http", html)
+    names = ["plans.jsonl", "plan.html", *(f"plan{ending}" for ending in read)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_a_plan_that_cannot_be_made_says_which_brief_and_which_limit(command, brief, tmp_path):
+    lines = [BRIEF, {**BRIEF, "budget": 1000, "plan": {"tier_limits": {"micro": {"min": 60}}}}]
+    path = brief("\n".join(map(json.dumps, lines)), "plans.jsonl")
+    code, said, err = command("plan", path, "--out", "plan.csv")
+    assert (code, said) == (1, "")
+    assert err.startswith("error: plans.jsonl, brief 2: ")
+    assert "smallest budget is" in err
+    assert not (tmp_path / "plan.csv").exists()
+    code, _, err = command("plan", brief({**BRIEF, "plan": {"max_creator": 3}}))
+    assert code == 1
+    assert err.startswith("error: brief.json: plan.max_creator: there is no such field; did you mean plan.max_creators")
 
 
 def test_catalogue_as_of_changes_the_day_and_nothing_else(place, command, brief, home):

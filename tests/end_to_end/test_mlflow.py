@@ -58,6 +58,7 @@ def test_a_run_says_what_it_is(run):
     assert run.info.run_name == "train 2026-07-01 market"
     assert run.info.status == "FINISHED"
     description = run.data.tags["mlflow.note.content"]
+    assert description.startswith("**First model: there is no version in force to compare with. Better than")
     assert "the SYNTHETIC sample market" in description
     assert "PROMOTE" in description
     assert run.data.tags["verdict"] == "promote"
@@ -87,10 +88,15 @@ def test_metrics_stand_beside_every_rule_and_by_slice(run, place):
         assert f"rule/{rule}/captured" in metrics
     best = min(value for name, value in metrics.items() if name.startswith("rule/") and name.endswith("/deviance"))
     assert metrics["gain_over_best_rule"] == pytest.approx(best - metrics["deviance"])
-    assert metrics["gain_low"] < metrics["gain_over_best_rule"] < metrics["gain_high"]
+    assert metrics["deviance_best_rule"] == pytest.approx(best)
+    low, high = metrics["gain_over_best_rule_low"], metrics["gain_over_best_rule_high"]
+    assert low < metrics["gain_over_best_rule"] < high
     assert 0.5 < metrics["coverage_80"] < 1
-    for slice_ in ("goal/conversion", "tier/micro", "platform/tiktok"):
-        assert {f"{slice_}/model/deviance", f"{slice_}/followers/deviance"} <= set(metrics)
+    for slice_ in ("goal/conversion", "tier/micro", "platform/tiktok", "country/US"):
+        assert {f"{slice_}/{figure}" for figure in ("deviance", "deviance_best_rule", "gain", "gain_low")} <= set(
+            metrics
+        )
+    assert 0 < metrics["exposure/creators_picked"] <= 1
 
 
 def test_tables_texts_and_card_are_there(artifacts, run):
@@ -104,11 +110,19 @@ def test_tables_texts_and_card_are_there(artifacts, run):
     assert "Usable" in (artifacts / "check.txt").read_text()
     assert (artifacts / "verdict.txt").read_text().startswith("PROMOTE")
     assert json.loads((artifacts / "model_card.json").read_text())["features"] == list(NAMES)
+    assert (artifacts / "model_card.md").read_text().startswith("**SYNTHETIC data")
+    assert "lightgbm" in json.loads((artifacts / "environment.json").read_text())["packages"]
+    assert pl.read_csv(artifacts / "tables" / "exposure.csv")["kind"].unique().sort().to_list() == [
+        "country", "language", "tier"
+    ]  # fmt: skip
 
 
 def test_plots_show_something(artifacts):
     plots = {path.stem: path.read_bytes() for path in (artifacts / "plots").iterdir()}
-    assert set(plots) == {"calibration", "captured", "deviance_by_slice", "factor_importance"}
+    assert set(plots) == {
+        "calibration", "captured", "deviance_by_slice", "gain_by_slice", "interval_coverage", "factor_importance",
+        "shap_summary",
+    }  # fmt: skip
     for name, content in plots.items():
         image = matplotlib.image.imread(io.BytesIO(content), format="png")
         assert min(image.shape[:2]) > 200, name

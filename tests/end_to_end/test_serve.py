@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,19 @@ BRIEFS = [
     {"goal": "launch", "budget": 9000, "brief_id": "d", "is_new_product": True, "starts_on": "2026-11-01"},
     {"goal": "local", "budget": 2000, "brief_id": "e", "target_countries": ["IN"], "explain": False},
 ]
+NEAR = {"countries": ["SG", "MY", "ID"]}  # few enough that the best plan is found, and proven, long before time is up
+PLANS = [
+    {**BRIEF, "brief_id": "p", "filters": NEAR,
+     "plan": {"max_creators": 8, "tier_limits": {"mega": 0}, "per_creator_cap": 0.4}},
+    {"goal": "awareness", "budget": 3000, "brief_id": "q", "filters": NEAR,
+     "plan": {"max_creators": 5, "platform_limits": {"tiktok": 0.5}}},
+    {"goal": "engagement", "budget": 900, "brief_id": "r", "rank_by": "engagements", "filters": NEAR},
+]  # fmt: skip
+# the contract's fields, written out: a test that reads them from the program would follow every mistake
+HEAD = {"request_id", "brief_id", "model_version", "feature_schema", "data_as_of", "currency", "value_basis",
+        "considered", "filtered_out"}  # fmt: skip
+PLANNED = {"picks", "total_cost", "expected_value", "roi", "roi_low", "roi_high", "unique_reach"}
+OTHER_PLANS = ("micro_only", "macro_only", "best_single_tier", "greedy_cost_per_engagement")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +69,60 @@ def test_the_service_and_the_command_give_the_same_picks(server, command, brief,
     assert served == rows
 
 
+def test_a_plan_has_the_fields_of_the_contract_and_keeps_its_limits(server):
+    status, answer = server.ask("POST", "/v1/plan", PLANS[0])
+    assert status == 200
+    assert {"plan", "alternatives", "posting_order", "p_mix_beats_single_tier", "sensitivity", *HEAD} <= answer.keys()
+    assert (answer["brief_id"], answer["model_version"], answer["considered"]) == ("p", "1", 600)
+    others = [answer["alternatives"][name] for name in OTHER_PLANS]
+    for plan in [answer["plan"], *filter(None, others)]:
+        assert plan.keys() >= PLANNED
+        assert plan["total_cost"] == pytest.approx(sum(pick["spend"] for pick in plan["picks"]), abs=0.01)
+        assert plan["total_cost"] <= 20000
+    assert others[0] is not None
+    assert {pick["tier"] for pick in others[0]["picks"]} == {"micro"}
+    picks = answer["plan"]["picks"]
+    assert 1 < len(picks) <= 8
+    assert sorted(answer["posting_order"]) == sorted(pick["creator_id"] for pick in picks)
+    assert "mega" not in {pick["tier"] for pick in picks}
+    assert max(pick["spend"] for pick in picks) <= 8000
+    assert answer["plan"]["expected_value"] > max(plan["expected_value"] for plan in filter(None, others)) - 0.01
+    assert any("micro" in said["text"] for said in answer["conclusions"])
+
+
+def test_the_service_and_the_command_give_the_same_plans(server, command, brief, tmp_path):
+    path = brief("\n".join(map(json.dumps, PLANS)), "plans.jsonl")
+    assert command("plan", path, "--home", server.home, "--out", tmp_path / "plans.json")[0] == 0
+    served = []
+    for asked in PLANS:
+        status, answer = server.ask("POST", "/v1/plan", asked)
+        assert status == 200
+        assert answer["plan"]["solved"]["method"] == "optimal"
+        place = {creator: position for position, creator in enumerate(answer["posting_order"], 1)}
+        served += [
+            {
+                **row(pick, answer["brief_id"], answer["model_version"]),
+                **{name: pick[name] for name in ("deliverable", "spend", "value_added")},
+                "posting_position": place[pick["creator_id"]],
+                "replacement": pick["replacement"] and pick["replacement"]["creator_id"],
+            }
+            for pick in answer["plan"]["picks"]
+        ]
+    assert {pick["brief_id"] for pick in served} == {"p", "q", "r"}
+    assert json.loads((tmp_path / "plans.json").read_text()) == served
+
+
+def test_a_budget_too_small_is_refused_with_the_smallest_one_which_does(server):
+    asked = {**BRIEF, "budget": 1000, "plan": {"tier_limits": {"micro": {"min": 60}}}}
+    status, said = server.ask("POST", "/v1/plan", asked)
+    assert (status, said["error"]["field"]) == (422, "budget")
+    least = float(re.search(r"smallest budget is ([\d,.]+\d)", said["error"]["message"])[1].replace(",", ""))
+    assert least > 1000
+    status, answer = server.ask("POST", "/v1/plan", {**asked, "budget": least})
+    assert (status, len(answer["plan"]["picks"]) >= 60) == (200, True)
+    assert server.ask("POST", "/v1/plan", {**asked, "budget": least - 1})[0] == 422
+
+
 def test_the_card_the_probes_and_the_metrics_answer(server):
     status, card = server.ask("GET", "/v1/model")
     assert status == 200
@@ -63,6 +131,8 @@ def test_the_card_the_probes_and_the_metrics_answer(server):
     assert card["value_configuration"]["cpm"] == 12.0
     assert card["promise"]["bound"] > 0
     assert 0 <= card["promise"]["slope"] < 1
+    assert card["tiers"]["all goals"].keys() == {"winner", "reason", "text"}
+    assert 0 < card["together"]["reach_per_impression"] <= 1
     assert server.ask("GET", "/livez")[0] == 200
     assert server.ask("GET", "/readyz")[1]["data_as_of"] == card["data_as_of"]
     assert server.ask("POST", "/v1/rank", BRIEF)[0] == 200
@@ -79,12 +149,17 @@ def test_libraries_in_a_worker_run_one_thread_that_does_not_spin(server):
     assert {b"OMP_WAIT_POLICY=passive", b"OMP_NUM_THREADS=1", b"OPENBLAS_NUM_THREADS=1"} <= set(environment)
 
 
-def test_the_description_of_the_api_has_both_routes_and_an_example_that_works(server):
+def test_the_description_of_the_api_has_every_route_and_examples_that_work(server):
     paths = server.ask("GET", "/docs.json")[1]["paths"]
     assert "get" in paths["/v1/model"]
-    asked = paths["/v1/rank"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    status, answer = server.ask("POST", "/v1/rank", asked["example"])
-    assert (status, len(answer["picks"])) == (200, asked["example"]["top"])
+    ranked, planned = (
+        paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]["example"]
+        for path in ("/v1/rank", "/v1/plan")
+    )
+    status, answer = server.ask("POST", "/v1/rank", ranked)
+    assert (status, len(answer["picks"])) == (200, ranked["top"])
+    status, answer = server.ask("POST", "/v1/plan", planned)
+    assert (status, 0 < len(answer["plan"]["picks"]) <= planned["plan"]["max_creators"]) == (200, True)
 
 
 BAD_REQUESTS = {
@@ -99,6 +174,21 @@ BAD_REQUESTS = {
     "nobody": (
         "POST", "/v1/rank", {**BRIEF, "filters": {"max_fee": 0.001}}, 422, "filters.max_fee", ["Relax filters.max_fee"],
     ),
+    "a plan that is none": ("POST", "/v1/plan", {**BRIEF, "plan": 5}, 400, "plan", ["an object"]),
+    "unknown field of a plan": (
+        "POST", "/v1/plan", {**BRIEF, "plan": {"max_creator": 5}}, 400, "plan.max_creator", ["plan.max_creators"],
+    ),
+    "a limit in words": (
+        "POST", "/v1/plan", {**BRIEF, "plan": {"tier_limits": {"micro": "3"}}}, 400, "plan.tier_limits.micro",
+        ["min_share"],
+    ),
+    "a stranger in a plan": (
+        "POST", "/v1/plan", {**BRIEF, "plan": {"must_include": ["nobody"]}}, 400, "plan.must_include", ["nobody"],
+    ),
+    "a plan of nobody": (
+        "POST", "/v1/plan", {**BRIEF, "filters": {"max_fee": 0.001}}, 422, "filters.max_fee", ["filters.max_fee"],
+    ),
+    "a ranking with a plan": ("POST", "/v1/rank", {**BRIEF, "plan": {}}, 400, "plan", ["POST /v1/plan"]),
     "no such path": ("GET", "/v2/rank", None, 404, None, ["POST /v1/rank"]),
     "wrong method": ("GET", "/v1/rank", None, 405, None, ["use POST"]),
 }  # fmt: skip
@@ -163,8 +253,8 @@ def test_without_a_release_it_boots_says_what_to_do_and_takes_up_the_first_one(p
     home = tmp_path / "home"
     server = start("influencer-roi", "serve", "--home", home)
     server.wait_for("/livez")
-    for method, path, body in (("POST", "/v1/rank", BRIEF), ("GET", "/readyz", None), ("GET", "/v1/model", None)):
-        status, said = server.ask(method, path, body)
+    for path, body in (("/v1/rank", BRIEF), ("/v1/plan", BRIEF), ("/readyz", None), ("/v1/model", None)):
+        status, said = server.ask("POST" if body else "GET", path, body)
         assert (status, "influencer-roi train DIR" in said["error"]["message"]) == (503, True)
     assert "influencer-roi train DIR" in server.log.read_text()
     shutil.copytree(place.home, home, symlinks=True, dirs_exist_ok=True)

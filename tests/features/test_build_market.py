@@ -26,8 +26,8 @@ def test_days_of_posting_and_people_reached_are_as_given(folder):
     given = pl.read_parquet(folder / "placements.parquet")
     p = load(folder, Settings(), None).market.placements
     assert p.ids.to_list() == given["placement_id"].to_list()
-    posted = given["posted_at"].str.to_datetime(time_zone="UTC", strict=False).dt.epoch("d")
-    np.testing.assert_array_equal(p.posted, posted.cast(pl.Float64).fill_null(np.nan).to_numpy())
+    posted = given["posted_at"].to_physical().cast(pl.Float64).fill_null(np.nan)
+    np.testing.assert_array_equal(p.posted, posted.to_numpy())
     np.testing.assert_array_equal(p.reach, given["reach"].cast(pl.Float64).fill_null(np.nan).to_numpy())
     for known in (np.isfinite(p.posted), np.isfinite(p.reach)):
         assert 0 < known.sum() < len(p)

@@ -1,21 +1,13 @@
-"""Random problems and requests for plans, and slow, obvious answers to hold the fast ones to.
+"""Random problems and requests for plans, and the slow, obvious way: value every set and take the best."""
 
-Nothing here imports what turns offers into a problem (`plan_case`, `plan_limits`) or solves it: sets are valued and
-limits are read with own loops, from the words of the contract.
-"""
-
-from collections import defaultdict
-from itertools import product
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 
-from serving.plan_problem import Losses, Problem, Row
-
-TAIL = 0.2
-BIG = 100_000
-
-
-# --- problems by themselves
+from features.overlap import Overlap
+from serving.plan_problem import Caps, Losses, Problem, Row
+from tests.serving.fast_scoring import random_brief
 
 
 def random_problem(rng, most=12, *, risk=None, losses=12):
@@ -34,6 +26,7 @@ def random_problem(rng, most=12, *, risk=None, losses=12):
         budget=int(rng.integers(0, 900)),
         losses=_random_losses(rng, n, int(rng.integers(0, losses + 1))),
         rows=tuple(_random_rows(rng, cost, creator)),
+        caps=tuple(_random_caps(rng, cost, creator)),
         must=_random_must(rng, creator),
         big=big,
         small=~big,
@@ -67,11 +60,15 @@ def _random_rows(rng, cost, creator):
         low = float(rng.choice([-np.inf, -np.inf, rng.integers(0, 200)]))
         high = float(rng.choice([np.inf, rng.integers(0, 400) + max(low, 0)]))
         yield Row("spend", members, cost[members], False, low, high)
-    if rng.random() < 0.3:
-        for one in np.unique(creator):
-            own = np.flatnonzero(creator == one)
-            if len(own) > 1:
-                yield Row("per_creator", own, np.ones(len(own), dtype=np.int64), False, -np.inf, 1)
+
+
+def _random_caps(rng, cost, creator):
+    n = len(cost)
+    if rng.random() < 0.25:
+        yield Caps("per_creator", creator, np.ones(n, dtype=np.int64), int(rng.integers(1, 3)))
+    if rng.random() < 0.25:
+        person = np.unique(rng.integers(0, n, n)[creator], return_inverse=True)[1]
+        yield Caps("per_person", person, cost, int(rng.integers(0, 400)))
 
 
 def _random_must(rng, creator):
@@ -87,44 +84,137 @@ def _random_draws(rng, worth):
     return worth[:, None] * luck / luck.mean(axis=1)[:, None]
 
 
-def keeps(problem, chosen):
-    """Whether a set keeps budget and limits, one after the other."""
-    picks = [i for i in range(len(problem)) if chosen[i]]
-    if sum(int(problem.cost[i]) for i in picks) > problem.budget:
-        return False
+# --- the slow, obvious way
+
+
+def all_sets(n):
+    """Every set of n offers, shape (2 ** n, n)."""
+    return (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1
+
+
+def keeping(problem, sets):
+    """Which sets keep budget and limits, shape (m,)."""
+    kept = sets @ problem.cost <= problem.budget
     for row in problem.rows:
-        inside = {int(i): int(w) for i, w in zip(row.members, row.weight, strict=True)}
-        taken = [i for i in picks if i in inside]
-        amount = len({int(problem.creator[i]) for i in taken}) if row.counts_creators else sum(inside[i] for i in taken)
-        if amount < row.low or amount > row.high:
-            return False
-    return all(any(chosen[i] for i in own) for own in problem.must)
+        if row.counts_creators:
+            creators = [[i for i in row.members if problem.creator[i] == one] for one in set(problem.creator.tolist())]
+            amount = sum(sets[:, own].any(axis=1).astype(int) for own in creators)
+        else:
+            amount = sets[:, row.members] @ row.weight
+        kept &= (amount >= row.low) & (amount <= row.high)
+    for caps in problem.caps:
+        for one in set(caps.owner.tolist()):
+            kept &= sets[:, caps.owner == one] @ caps.weight[caps.owner == one] <= caps.most
+    for own in problem.must:
+        kept &= sets[:, own].any(axis=1)
+    return kept
 
 
-def worth_of(problem, chosen):
-    """What a set is worth, offer by offer and draw by draw."""
-    picks = [i for i in range(len(problem)) if chosen[i]]
-    kept = dict.fromkeys(picks, 1.0)
+def worths(problem, sets):
+    """What sets are worth, shape (m,)."""
+    part = np.ones(sets.shape)
     for of, beside, share in zip(problem.losses.of, problem.losses.beside, problem.losses.share, strict=True):
-        if chosen[of] and chosen[beside]:
-            kept[of] *= 1.0 - share
-    if any(problem.big[i] for i in picks):
-        kept = {i: k * (1.0 - problem.small_loss) if problem.small[i] else k for i, k in kept.items()}
-    expected = sum(problem.worth[i] * kept[i] for i in picks)
-    price = sum(problem.price[i] for i in picks)
+        part[:, of] *= np.where(sets[:, beside], 1.0 - share, 1.0)
+    some_big = sets[:, problem.big].any(axis=1)
+    for i in np.flatnonzero(problem.small):
+        part[:, i] *= np.where(some_big, 1.0 - problem.small_loss, 1.0)
+    part = part * sets
+    expected, price = part @ problem.worth, sets @ problem.price
     if not problem.risk:
         return expected - price
-    totals = sorted(sum(problem.draws[i][s] * kept[i] for i in picks) for s in range(problem.draws.shape[1]))
-    worst = totals[: max(round(TAIL * len(totals)), 1)]
-    return (1.0 - problem.risk) * expected + problem.risk * sum(worst) / len(worst) - price
-
-
-def every_set(problem):
-    """Worth of each set that keeps the limits, by its members."""
-    sets = (np.array(bits, dtype=bool) for bits in product((False, True), repeat=len(problem)))
-    return {tuple(np.flatnonzero(chosen)): problem.worth_of(chosen) for chosen in sets if problem.broken(chosen) is None}
+    drawn = np.sort(part @ problem.draws, axis=1)
+    worst = drawn[:, : max(round(0.2 * drawn.shape[1]), 1)].mean(axis=1)
+    return (1.0 - problem.risk) * expected + problem.risk * worst - price
 
 
 def best_of_all(problem):
-    """The most that any set is worth which keeps the limits; None where none does."""
-    return max(every_set(problem).values(), default=None)
+    """The set worth most of all that keep the limits, and its worth; None, None where none does."""
+    sets = all_sets(len(problem))
+    sets = sets[keeping(problem, sets)]
+    if not len(sets):
+        return None, None
+    worth = worths(problem, sets)
+    return sets[np.argmax(worth)], float(worth.max())
+
+
+# --- requests
+
+
+def mixed(release, seed=0, *, measured=True, niches=4):
+    """A release with everything that a plan looks at: price lists, persons with several accounts, kin, the unknown.
+
+    The fewer niches there are the more audiences are shared, and the longer the best set takes to find.
+    """
+    rng = np.random.default_rng(seed)
+    catalogue, state = release.catalogue, release.catalogue.state
+    n = len(state)
+    followers = np.where(rng.random(n) < 0.1, np.nan, state.profile["follower_count"])
+    kinds = max(state.deliverable_prices.shape[1], 1)
+    listed = np.round(rng.lognormal(6, 1, (n, kinds)), 2)
+    listed[rng.random((n, kinds)) < 0.5] = np.nan
+    listed[rng.random(n) < 0.5] = np.nan
+    person = [f"p{k}" if k < n // 20 else None for k in rng.integers(0, n // 10, n)]
+    niche = [None if k == 0 else f"niche-{k}" for k in rng.integers(0, niches, n)]
+    overlap = catalogue.overlap if measured else Overlap.unmeasured()
+    return replace(
+        release,
+        model=replace(release.model, together=replace(release.model.together, small_beside_big=0.8)),
+        catalogue=replace(
+            catalogue,
+            state=replace(
+                state, profile={**state.profile, "follower_count": followers}, deliverable_prices=listed,
+                deliverable_sources=np.where(np.isnan(listed), np.nan, rng.integers(0, 2, (n, kinds))),
+                codes={**state.codes, "country": np.where(rng.random(n) < 0.1, -1, rng.integers(0, 2, n))},
+            ),
+            display=catalogue.display.with_columns(
+                pl.Series("person_id", person, dtype=pl.String), pl.Series("niche", niche, dtype=pl.String)
+            ),
+            overlap=overlap,
+        ),
+    )  # fmt: skip
+
+
+def random_options(rng, release, ids, budget):
+    """The fields of a plan: any limit in any of its forms."""
+
+    def maybe(chance, value):
+        return value() if rng.random() < chance else None
+
+    def limit():
+        forms = (
+            int(rng.integers(0, 4)), float(rng.uniform(0.1, 0.9)), {"min": int(rng.integers(0, 3))},
+            {"min_share": float(rng.uniform(0, 0.3))}, {"max_spend": float(rng.uniform(0, 1.2) * budget)},
+            {"min": 1, "max": 3, "min_share": 0.05, "max_share": 0.8, "max_spend": budget / 2},
+        )  # fmt: skip
+        return forms[rng.integers(0, len(forms))]
+
+    def cap():
+        forms = (1, 2, float(rng.uniform(0.1, 0.9)), max(round(budget / 3, 2), 11.0), {"placements": 2, "share": 0.5})
+        return forms[rng.integers(0, len(forms))]
+
+    def some(names):
+        return {str(name): limit() for name in rng.choice(list(names), int(rng.integers(1, 3)), replace=False)}
+
+    options = {
+        "max_creators": maybe(0.3, lambda: int(rng.integers(1, 7))),
+        "tier_limits": maybe(0.35, lambda: some(release.catalogue.tier_names)),
+        "platform_limits": maybe(0.25, lambda: some(release.catalogue.words.platform.values)),
+        "per_creator_cap": maybe(0.25, cap),
+        "per_person_cap": maybe(0.25, cap),
+        "must_include": maybe(0.2, lambda: [str(name) for name in rng.choice(ids, 1)]),
+        "delivery_rate": maybe(0.15, lambda: float(rng.choice([0.5, 0.8, 1.0]))),
+        "risk": float(rng.choice([0.0, 0.0, 0.5, 1.0])),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def random_request(rng, release, most=None):
+    """A request for a plan: among `most` creators at most, or with any filters among all."""
+    ids = release.catalogue.display["creator_id"].to_list()
+    brief = random_brief(rng, release.catalogue) | {"explain": False}
+    brief["budget"] = budget = float(np.round(np.exp(rng.uniform(np.log(30), np.log(30_000))), 2))
+    if most is not None:
+        ids = [str(name) for name in rng.choice(ids, int(rng.integers(1, most + 1)), replace=False)]
+        filters = {"creator_ids": ids, "max_fee": 2000.0 if rng.random() < 0.2 else None}
+        brief = {**brief, "filters": filters, "platforms": None}
+    return {**brief, "plan": random_options(rng, release, ids, budget)}

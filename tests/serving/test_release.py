@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 
@@ -45,12 +46,13 @@ def test_writing_that_fails_leaves_the_old_release(tmp_path, monkeypatch):
     write_release_file(tmp_path, old)
 
     def full(_file):
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("serving.release_file.os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(DataError, match=r"release.json could not be written \(No space left.*`influencer-roi prune`"):
         write_release_file(tmp_path, ReleaseFile("a:2", "b:2"))
     assert read_release_file(tmp_path) == old
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
 def test_the_stamp_changes_with_every_release(tmp_path):

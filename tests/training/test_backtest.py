@@ -1,3 +1,5 @@
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +14,20 @@ from features.settings import Settings
 from features.tables import build
 from features.value import GOALS
 from serving.promise import Promise
-from training.backtest import MIN_JUDGED, MODEL, backtest, outcome, predict, slice_members
+from training.backtest import (
+    MIN_JUDGED,
+    MODEL,
+    MOST_MEMBERS,
+    _largest,
+    backtest,
+    outcome,
+    predict,
+    slice_members,
+)
 from training.baselines import RIDGE, RULES
 from training.dataset import build_dataset
 from training.pipeline import fit_served
-from training.report import backtest_frame, card_metrics, flat_metrics, slice_frame, worst_misses
+from training.report import backtest_frame, card_metrics, flat_metrics, plain, slice_frame, worst_misses
 from training.sample import make_market
 from training.split import labelled, newest_fact, time_split
 from training.stage_fit import FitOptions
@@ -101,11 +112,15 @@ def test_judged_are_test_rows_with_a_known_outcome(data, result):
 
 def test_rows_of_slices_add_up(data, result):
     members = slice_members(data[0], result.judged)
-    assert members.keys() == result.slices.keys() == {"goal", "tier", "platform", "creator"}
+    assert members.keys() == result.slices.keys() == {"goal", "tier", "platform", "country", "creator"}
     for kind, of in members.items():
         sizes = dict(zip(*np.unique(of, return_counts=True), strict=True))
         shown = {member: by_name[MODEL].rows for member, by_name in result.slices[kind].items()}
-        assert shown == {member: n for member, n in sizes.items() if n >= MIN_JUDGED // 2}
+        enough = {member: n for member, n in sizes.items() if n >= MIN_JUDGED // 2}
+        assert len(shown) == min(len(enough), MOST_MEMBERS)
+        assert shown.items() <= enough.items()
+        assert min(shown.values()) >= max([n for member, n in enough.items() if member not in shown], default=0)
+        np.testing.assert_array_equal(result.members[kind], of)
         assert sum(sizes.values()) == len(result.judged)
     assert set(result.slices["goal"]) <= set(GOALS)
     assert set(members["creator"]) == {"known", "without history"}
@@ -117,10 +132,19 @@ def test_slices_are_of_the_facts_of_the_placement(data, frames, result):
         frames["placements"], on="placement_id", how="left", maintain_order="left"
     )
     goals = rows.join(frames["campaigns"], on="campaign_id", how="left", maintain_order="left")["goal"]
-    platforms = rows.join(frames["creators"], on="creator_id", how="left", maintain_order="left")["platform"]
+    creators = rows.join(frames["creators"], on="creator_id", how="left", maintain_order="left")
     members = slice_members(data[0], result.judged)
     assert members["goal"].tolist() == goals.to_list()
-    assert members["platform"].tolist() == platforms.to_list()
+    assert members["platform"].tolist() == creators["platform"].to_list()
+    assert members["country"].tolist() == creators["country"].fill_null("unknown").to_list()
+
+
+def test_of_many_members_the_largest_are_slices():
+    many = np.repeat([f"m{k:02}" for k in range(15)], np.arange(20, 35))
+    found = _largest(many)
+    assert list(found) == [f"m{k:02}" for k in range(5, 15)]
+    assert [rows.sum() for rows in found.values()] == list(range(25, 35))
+    assert (many[found["m07"]] == "m07").all()
 
 
 def test_not_delivered_is_an_outcome_of_nothing(data):
@@ -131,22 +155,60 @@ def test_not_delivered_is_an_outcome_of_nothing(data):
         assert set(outcome(data[0], target)[lost]) == {0.0}
 
 
-def test_the_report_shows_the_same_figures(data, result):
+def test_the_report_shows_the_same_figures(result):
     frame = backtest_frame(result)
     assert frame["prediction"][0] == MODEL
     assert frame["deviance"][1:].is_sorted()
     assert dict(frame.select("prediction", "deviance").iter_rows()) == {
         name: metrics.deviance for name, metrics in result.metrics.items()
     }
-    flat = flat_metrics(result)
-    assert flat["deviance"] == result.metrics[MODEL].deviance
-    assert flat["rule/creators past mean/deviance".replace(" ", "_")] > flat["deviance"]
-    assert all(np.isfinite(value) for value in flat.values())
-    judged = slice_frame(result).filter(pl.col("slice") == "goal", pl.col("prediction") == MODEL)
+    slices = slice_frame(result)
+    judged = slices.filter(pl.col("slice") == "goal", pl.col("prediction") == MODEL)
     assert judged["rows"].sum() == sum(by_name[MODEL].rows for by_name in result.slices["goal"].values())
-    misses = worst_misses(result, data[0].market.placements.ids, most=10)
+    assert (judged["gain_low"] < judged["gain"]).all()
+    assert slices.filter(pl.col("prediction") != MODEL)["gain"].null_count() == (
+        slices.height - slices.filter(pl.col("prediction") == MODEL).height
+    )
+
+
+def test_metrics_have_their_baselines_and_intervals(result):
+    flat = flat_metrics(result)
+    model, rule = result.metrics[MODEL], result.metrics[result.best_rule]
+    assert (flat["deviance"], flat["deviance_best_rule"]) == (model.deviance, rule.deviance)
+    assert flat["gain_over_best_rule"] == pytest.approx(rule.deviance - model.deviance)
+    assert (flat["gain_over_best_rule_low"], flat["gain_over_best_rule_high"]) == result.gain
+    assert flat["calibration_low"] < flat["calibration"] < flat["calibration_high"]
+    assert flat["captured_low"] < flat["captured"] < flat["captured_high"]
+    assert (flat["coverage_80"], flat["coverage_80_rows"]) == (result.coverage, result.covered_rows)
+    assert flat["rule/creators past mean/deviance".replace(" ", "_")] > flat["deviance"]
+    for kind, members in result.slices.items():
+        for member, by_name in members.items():
+            prefix = f"{kind}/{plain(member)}"
+            assert flat[f"{prefix}/deviance"] == by_name[MODEL].deviance
+            assert flat[f"{prefix}/deviance_best_rule"] == by_name[result.best_rule].deviance
+            assert flat[f"{prefix}/gain_low"] < flat[f"{prefix}/gain"] < flat[f"{prefix}/gain_high"]
+    assert "country" in {name.split("/")[0] for name in flat}
+    assert all(np.isfinite(value) for value in flat.values())
+    assert all(re.fullmatch(r"[\w./ -]{1,250}", name) for name in flat)
+
+
+def test_worst_misses_name_what_they_were(data, frames, result):
+    misses = worst_misses(result, data[0], frames["placements"], most=10)
     assert misses["error"].abs().to_list() == sorted(np.abs(result.actual - result.predicted[MODEL]))[:-11:-1]
-    assert card_metrics(result)["model"]["deviance"] == flat["deviance"]
+    same = misses.select("placement_id").join(frames["placements"], on="placement_id", maintain_order="left")
+    assert misses["creator_id"].to_list() == same["creator_id"].to_list()
+    assert misses["campaign_id"].to_list() == same["campaign_id"].to_list()
+    assert misses["delivered"].to_list() == same["delivered"].fill_null(value=True).to_list()
+
+
+def test_the_card_holds_the_same_figures(result):
+    card = json.loads(json.dumps(card_metrics(result)))
+    assert card["model"]["deviance"] == result.metrics[MODEL].deviance
+    assert (card["best_rule"], card["coverage_80"]) == (result.best_rule, result.coverage)
+    assert [card["gain_over_best_rule"][end] for end in ("low", "high")] == list(result.gain)
+    assert [(one["kind"], one["member"]) for one in card["slices"]] == [
+        (kind, member) for kind, members in result.slices.items() for member in members
+    ]
     assert card_metrics(None)["judged"] is None
 
 

@@ -22,7 +22,8 @@ from training.engine import Engine, LocalEngine, engine
 from training.pipeline import train
 from training.sample import write_sample
 from training.source import Source, catalogue_source, source
-from training.split import day_number
+from training.split import day_number, labelled
+from training.tier_table import TierTable, tier_table
 
 
 def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
@@ -73,6 +74,10 @@ def plain(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Source:
     return sourced(folder, tmp_path_factory.mktemp("home"), LocalEngine())
 
 
+def tiers(found: Source) -> TierTable:
+    return tier_table(found.data, labelled(found.data.market.placements, found.as_of))
+
+
 def require_equal(one: Source, other: Source) -> None:
     assert list(differences(one.data.x, other.data.x, "x")) == []
     assert list(differences(one.data.labels, other.data.labels, "labels")) == []
@@ -81,6 +86,7 @@ def require_equal(one: Source, other: Source) -> None:
     mine, others = one.data.market.placements, other.data.market.placements
     apart = {name: getattr(mine, name) for name in vars(mine) if name != "creator"}
     assert list(differences(apart, {name: getattr(others, name) for name in apart}, "placements")) == []
+    assert tiers(one) == tiers(other)
     assert one.as_of == other.as_of
     assert one.report.rows == other.report.rows
 
@@ -91,6 +97,7 @@ def test_buckets_give_what_the_tables_give(folder: Path, plain: Source, tmp_path
     found = sourced(tmp_path / "out", tmp_path / "home", LocalEngine())
     require_equal(plain, found)
     assert np.isfinite(found.data.x).any(axis=0).sum() > 80
+    assert sum(line.ratio is not None for line in tiers(found).lines) > 5
     assert found.catalogue.state.deliverable_prices.shape[1] > 0
     assert len(found.catalogue.overlap.first) > 90
     assert found.catalogue.overlap.levels != Overlap.unmeasured().levels
@@ -197,4 +204,4 @@ def test_a_model_trained_from_buckets_is_that_of_the_tables(folder: Path, tmp_pa
         kept.append({**{name: told[name] for name in named}, "tiers": told["card"]["tiers"]})
     assert kept[0] == kept[1]
     assert kept[0]["together"]["reach_placements"] > 100
-    assert kept[0]["tiers"]["all goals"]["reason"] == "chance"
+    assert kept[0]["tiers"]["all goals"]["text"]

@@ -1,5 +1,8 @@
+import errno
 import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,15 +16,25 @@ from features.errors import DataError
 from features.matrix import NAMES
 from features.settings import Settings
 from features.value import ValueBasis
+from serving.artefact import read_json, write_json
 from serving.catalogue import Catalogue, load_catalogue
 from serving.interval import Interval
 from serving.model import ExtraCost, Model, load_model
 from serving.prepared import FOLDER
 from serving.promise import Promise
-from serving.release import prepared_name
+from serving.release import load_pair, prepared_name
 from serving.release_file import FILE, MODEL, STORE, ReleaseFile, read_release_file, store_path
 from serving.stage import Scaler, Stage
-from training.publish import KEPT, promote, publish, roll_back, store_catalogue, store_model, stored_versions
+from training.publish import (
+    KEPT,
+    promote,
+    publish,
+    roll_back,
+    serve_catalogue,
+    store_catalogue,
+    store_model,
+    stored_versions,
+)
 
 NOTHING = np.zeros(0)
 
@@ -121,6 +134,49 @@ def test_a_half_written_version_is_replaced(tmp_path):
     assert load_model(folder).version == "1"
     assert not (folder / "junk.txt").exists()
     assert (folder / "model.yaml").exists()
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt(), SystemExit(143), OSError(errno.ENOSPC, "No space left")])
+def test_storing_that_is_interrupted_leaves_nothing(tmp_path, monkeypatch, ending):
+    tag = stock(tmp_path, "1")
+    before = sorted(tmp_path.rglob("*"))
+
+    def interrupted(source, target, **_):
+        shutil.copy2(Path(source) / "model.yaml", target)
+        raise ending
+
+    monkeypatch.setattr("shutil.copytree", interrupted)  # as BentoML copies into a store
+    with pytest.raises((DataError, KeyboardInterrupt, SystemExit)):
+        store_model(tmp_path, a_model("2", tag), {})
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_version_that_is_damaged_is_replaced(tmp_path):
+    catalogue = stock(tmp_path, "1")
+    for tag, name in ((f"{MODEL}:1", "model.json"), (catalogue, "static.npy")):
+        path = store_path(tmp_path, tag) / name
+        path.write_bytes(path.read_bytes()[:-5])
+    stock(tmp_path, "1")
+    assert load_pair(tmp_path, f"{MODEL}:1", catalogue).model_version == "1"
+    assert [path.name for path in tmp_path.iterdir()] == [STORE]
+
+
+def test_a_number_of_another_run_is_refused(tmp_path):
+    store_model(tmp_path, a_model("1"), {"run_id": "aaa"})
+    store_model(tmp_path, a_model("1"), {"run_id": "aaa"})
+    with pytest.raises(DataError, match=r"version 1 .* another run \(aaa\).*MLFLOW_TRACKING_URI") as error:
+        store_model(tmp_path, a_model("1", intercept=9.0), {"run_id": "bbb"})
+    assert error.value.field == "version"
+
+
+def test_a_full_disk_is_named_with_what_frees_space(tmp_path, monkeypatch):
+    def full(*_):
+        raise shutil.Error([("from", "to", "[Errno 28] No space left on device: '/from' -> '/to'")])
+
+    monkeypatch.setattr("training.publish.save_model", full)
+    with pytest.raises(DataError, match=r"could not be stored in .* \(\[Errno 28\] No space left on device\).*prune"):
+        store_model(tmp_path, a_model("1"), {})
+    assert stored_versions(tmp_path) == []
 
 
 def test_versions_are_listed_in_the_order_of_their_numbers(tmp_path):
@@ -233,6 +289,39 @@ def test_an_artefact_that_is_gone_is_not_gone_back_to(tmp_path):
     with pytest.raises(DataError, match="influencer-roi-model:1 was served before but is no longer in the store"):
         roll_back(tmp_path)
     assert names(tmp_path)[0] == "influencer-roi-model:2"
+
+
+def older(home, tag, name):
+    """Make an artefact one of an earlier format."""
+    folder = store_path(home, tag)
+    data, _ = read_json(folder, name)
+    write_json(folder, name, {**data, "format": data["format"] - 1})
+
+
+@pytest.mark.parametrize("name", ["model.json", "catalogue.json"])
+def test_what_an_earlier_program_made_is_not_gone_back_to(tmp_path, name):
+    old, new = stock(tmp_path, "1"), stock(tmp_path, "2", day=20_050)
+    promote(tmp_path, "1")
+    publish(tmp_path, f"{MODEL}:2", new)
+    older(tmp_path, f"{MODEL}:1" if name == "model.json" else old, name)
+    with pytest.raises(DataError, match=r"the release before cannot be served .*format.* What is served stays: put"):
+        roll_back(tmp_path)
+    assert names(tmp_path) == (f"{MODEL}:2", new)
+
+
+def test_a_new_catalogue_mends_one_that_cannot_be_read(tmp_path):
+    old = stock(tmp_path, "1")
+    promote(tmp_path, "1")
+    older(tmp_path, old, "catalogue.json")
+    new = serve_catalogue(tmp_path, a_catalogue(20_050))
+    assert names(tmp_path) == (f"{MODEL}:1", new)
+    older(tmp_path, f"{MODEL}:1", "model.json")
+    with pytest.raises(DataError, match="train again with this version"):
+        serve_catalogue(tmp_path, a_catalogue(20_060))
+    shutil.rmtree(store_path(tmp_path, f"{MODEL}:1"))
+    with pytest.raises(DataError, match=f"{MODEL}:1 is named by release.json but not in"):
+        serve_catalogue(tmp_path, a_catalogue(20_070))
+    assert names(tmp_path) == (f"{MODEL}:1", new)
 
 
 def test_a_model_is_not_changed_by_being_stored(tmp_path):
