@@ -33,10 +33,10 @@ def engagement(tables: Tables) -> Tables:
     return _outcomes(tables, dict.fromkeys(names, 0.5))
 
 
-def value_falls(tables: Tables) -> Tables:
-    """Three tenths fewer impressions, and with them fewer of everything."""
+def impressions(left: float) -> Callable[[Tables], Tables]:
+    """Only a part of the impressions is left, and with them of everything."""
     names = ("impressions", "reach", "engagements", "clicks", "conversions", "revenue", "refunds")
-    return _outcomes(tables, dict.fromkeys(names, 0.7))
+    return lambda tables: _outcomes(tables, dict.fromkeys(names, left))
 
 
 def platform(tables: Tables) -> Tables:
@@ -61,7 +61,8 @@ def platform(tables: Tables) -> Tables:
 CHANGES: dict[str, Callable[[Tables], Tables]] = {
     "prices +40 %": prices,
     "engagement halved": engagement,
-    "impressions -30 %": value_falls,
+    "impressions -30 %": impressions(0.7),
+    "impressions -60 %": impressions(0.4),
     "a new platform": platform,
 }
 

@@ -29,12 +29,17 @@ def cents(amount: float) -> int:
 
 
 def costs_in_cents(cost: NDArray[np.float64]) -> Ints:
-    """What offers cost, in whole hundredths, rounded up.
+    """What offers cost, in whole hundredths, rounded up; what is a whole one but for rounding stays there.
 
-    >>> costs_in_cents(np.array([500.0, 0.001])).tolist()
-    [50000, 1]
+    A fee that is the same for everybody is learnt to about a millionth.
+
+    >>> costs_in_cents(np.array([500.0, 0.001, 250.00002])).tolist()
+    [50000, 1, 25000]
     """
-    return np.ceil(np.maximum(cost, 0.0) * CENT - _EDGE).astype(np.int64)
+    exact = np.maximum(cost, 0.0) * CENT
+    nearest = np.round(exact)
+    whole = np.abs(exact - nearest) <= _EDGE * np.maximum(exact, 1.0)
+    return np.where(whole, nearest, np.ceil(exact)).astype(np.int64)
 
 
 def limits(offers: Offers, brief: PlanBrief, cost: Ints) -> tuple[Row, ...]:

@@ -92,6 +92,12 @@ class Backtest:
         return int(np.isfinite(self.inside).sum())
 
     @property
+    def coverage_interval(self) -> tuple[float, float]:
+        """90 % interval of the coverage, bootstrap by campaign; NaN where there is none."""
+        known = np.isfinite(self.inside)
+        return bootstrap(self.inside[known], self.campaign[known]) if known.any() else (np.nan, np.nan)
+
+    @property
     def coverage(self) -> float | None:
         """Share of the later half of the judged rows inside intervals measured on the earlier half."""
         return None if np.isnan(self.inside).all() else float(np.nanmean(self.inside))

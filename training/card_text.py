@@ -209,6 +209,7 @@ def _made_of(card: Card) -> list[str]:
     ]
     return [
         "A funnel of stages, each a linear base and trees on it: " + "; ".join(stages) + ".",
+        "Settings of the trees: " + ", ".join(f"{name} {one}" for name, one in card.get("options", {}).items()) + ".",
         f"{len(card['features'])} features, schema `{card['feature_schema']}`; the whole list is in model_card.json.",
     ]
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from features.errors import DataError
-from training import cli_briefs, cli_data, cli_serve, cli_train, cli_versions
+from training import cli_briefs, cli_data, cli_monitor, cli_serve, cli_train, cli_versions
 
 # before numpy, LightGBM and scikit-learn load, which commands import: thread pools that spin on the same cores run
 # many times slower
@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 COMMANDS = (
     cli_data.sample, cli_data.check, cli_train.train, cli_train.backtest, cli_train.catalogue, cli_data.bucket,
     cli_briefs.rank, cli_briefs.plan, cli_versions.models, cli_versions.promote, cli_versions.rollback,
-    cli_versions.prune, cli_serve.serve, cli_serve.ui,
+    cli_monitor.monitor, cli_versions.prune, cli_serve.serve, cli_serve.ui,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -26,7 +26,7 @@ class Seen:
 
     Attributes:
         credibility: of the audience, NaN where unknown.
-        tier, platform, country, person: codes.
+        tier, platform, country, language, person: codes.
         tier_since: the same as `tier`; where the followers were unknown, by the newest ones. Only to look back with.
         price, price_source: known beforehand, NaN where nothing was.
         past: totals of the creator's own record, by name of PAST.
@@ -36,6 +36,7 @@ class Seen:
     tier: Ints
     platform: Ints
     country: Ints
+    language: Ints
     person: Ints
     tier_since: Ints
     price: Floats
@@ -50,6 +51,7 @@ class Seen:
             tier=context.codes["tier"],
             platform=context.codes["platform"],
             country=context.codes["country"],
+            language=context.codes["language"],
             person=context.codes["person"],
             tier_since=_tier_since(market, context.codes["tier"]),
             price=context.profile["known_price"],

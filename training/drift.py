@@ -4,7 +4,6 @@ A `Reference` keeps, for every column, bins and how the training data filled the
 so a campaign, not a placement, is an observation: each counts once, whatever its size.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from features.errors import DataError
 from serving.artefact import read_json, write_json
-from training.sequential import fixed_radius, radius
+from training.drift_bins import LEAST_SHARE, NEVER_SEEN, Bins, Means, bin_of, bins_of_names, bins_of_numbers, measured
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,13 +23,10 @@ Texts = NDArray[np.str_]
 
 FILE = "reference.json"
 FORMAT = 1
-DECILES = 10
-LEAST_SHARE = 0.001  # of a bin in PSI, so that one which was empty counts, but not without limit
 PSI_LIMIT = 0.2  # the usual bound of a shift that matters
 MISSING_LIMIT = 0.1  # by how much more may be missing; less is no harm
 NEW_LIMIT = 0.05  # share of names never seen in training
 MIN_CAMPAIGNS = 20
-MISSING, NEVER_SEEN = -1, -2  # bins of what fills none
 
 
 class State(StrEnum):
@@ -62,74 +58,6 @@ class Columns:
             {name: words[rows] for name, words in self.names.items() if name in which},
             self.campaign[rows],
         )
-
-
-@dataclass(frozen=True)
-class Means:
-    """Means over campaigns, every campaign counting once, and their standard deviation between campaigns."""
-
-    mean: Floats
-    spread: Floats
-    campaigns: int
-
-    @classmethod
-    def of(cls, table: Floats) -> "Means":
-        """Of a table with a row a campaign."""
-        if len(table) == 0:
-            return cls(np.zeros(table.shape[1]), np.zeros(table.shape[1]), 0)
-        return cls(table.mean(axis=0), table.std(axis=0), len(table))
-
-    def to_json(self) -> dict[str, Any]:
-        """For reference.json."""
-        return {"mean": self.mean.tolist(), "spread": self.spread.tolist(), "campaigns": self.campaigns}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Means":
-        """The inverse of `to_json`."""
-        return cls(np.array(data["mean"]), np.array(data["spread"]), data["campaigns"])
-
-    def moved(self, before: "Means", alpha: float) -> Floats:
-        """How far means have surely moved since `before`, with their sign, 0 where chance may have done it, shape (k,).
-
-        The chance of any but 0 where nothing changed is at most alpha, however often it is asked while campaigns are
-        added (by the normal law of means).
-        """
-        if not self.campaigns or not before.campaigns:
-            return np.zeros(len(self.mean))
-        each = alpha / len(self.mean) / 2.0  # half for the error of what was before
-        # few campaigns may look more alike than they are
-        wide = np.maximum(self.spread, before.spread)
-        reach = radius(wide, self.campaigns, each) + fixed_radius(before.spread, before.campaigns, each)
-        gap = self.mean - before.mean
-        return np.asarray(np.sign(gap) * np.maximum(np.abs(gap) - reach, 0.0))
-
-
-@dataclass(frozen=True)
-class Bins:
-    """How the training data fill one column.
-
-    Attributes:
-        edges: of a column of numbers: a bin holds what is above the edge before and not above its own, the last what
-            is above all; shape (b - 1,).
-        names: of a column of words: a bin each, in order; None of numbers.
-        filled: how what is known fills the b bins, and as a last number the mean rank of numbers.
-        apart: shares of what is missing and of names never seen, shape (2,).
-    """
-
-    edges: tuple[float, ...]
-    names: tuple[str, ...] | None
-    filled: "Means"
-    apart: "Means"
-
-    @property
-    def count(self) -> int:
-        """Number of bins b."""
-        return len(self.edges) + 1 if self.names is None else len(self.names)
-
-    @property
-    def shares(self) -> Floats:
-        """Of each bin, shape (b,)."""
-        return self.filled.mean[: self.count]
 
 
 @dataclass(frozen=True)
@@ -206,8 +134,8 @@ def reference_of(columns: Columns, about: Mapping[str, Any] | None = None) -> Re
         columns: of the placements a model was trained on.
         about: kept beside it, JSON-able.
     """
-    found = {name: _bins_of_numbers(x, columns.campaign) for name, x in columns.numbers.items()}
-    found |= {name: _bins_of_names(words, columns.campaign) for name, words in columns.names.items()}
+    found = {name: bins_of_numbers(x, columns.campaign) for name, x in columns.numbers.items()}
+    found |= {name: bins_of_names(words, columns.campaign) for name, words in columns.names.items()}
     return Reference(found, dict(about or {}))
 
 
@@ -253,13 +181,13 @@ def read_reference(folder: Path) -> Reference:
             f"model version {folder.name} was stored by an earlier version of this program, without {FILE} to compare "
             "new data with: train again"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{FILE} of model version {folder.name} cannot be read ({error}): train again") from error
 
 
 def _drift(name: str, bins: Bins, values: Any, campaign: Ints, alpha: float) -> Drift:
-    at = _bin(bins.edges, bins.names, values)
-    new = _measured(bins.edges, bins.names, at, campaign, bins.shares)
+    at = bin_of(bins.edges, bins.names, values)
+    new = measured(bins.edges, bins.names, at, campaign, bins.shares)
     campaigns = new.filled.campaigns
     unseen, counts = (
         (np.array([]), np.array([])) if bins.names is None else np.unique(values[at == NEVER_SEEN], return_counts=True)
@@ -294,53 +222,3 @@ def _beyond_chance(bins: Bins, new: Bins) -> float:
     seen = bins.shares > 0
     chance = float((error[seen] / np.maximum(bins.shares[seen], LEAST_SHARE)).sum())
     return max(psi(new.shares, bins.shares) - chance, 0.0)
-
-
-def _bins_of_numbers(x: Floats, campaign: Ints) -> Bins:
-    known = x[~np.isnan(x)].astype(np.float64)
-    edges: tuple[float, ...] = ()
-    if len(known):
-        inner = np.quantile(known, np.linspace(0, 1, DECILES + 1)[1:-1], method="lower")
-        values, times = np.unique(inner, return_counts=True)
-        # a number that many rows share has a bin of its own
-        just_below = np.nextafter(values[times > 1], -np.inf)
-        edges = tuple(np.union1d(values, just_below).tolist())
-    at = _bin(edges, None, x)
-    shares = _measured(edges, None, at, campaign, np.ones(len(edges) + 1)).shares
-    return _measured(edges, None, at, campaign, shares)
-
-
-def _bins_of_names(words: Texts, campaign: Ints) -> Bins:
-    names = tuple(str(word) for word in np.unique(words) if word)
-    return _measured((), names, _bin((), names, words), campaign, np.zeros(len(names)))
-
-
-def _bin(edges: Sequence[float], names: Sequence[str] | None, values: Any) -> Ints:
-    """Bin of each value, or MISSING or NEVER_SEEN, shape (n,)."""
-    if names is None:
-        at = np.searchsorted(np.array(edges), values.astype(np.float64), side="left")
-        return np.where(np.isnan(values), MISSING, at).astype(np.int64)
-    at = np.full(len(values), NEVER_SEEN)
-    if names:
-        order = np.array(names)
-        found = np.minimum(np.searchsorted(order, values), len(names) - 1)
-        at = np.where(order[found] == values, found, NEVER_SEEN)
-    return np.where(values == "", MISSING, at).astype(np.int64)
-
-
-def _measured(
-    edges: tuple[float, ...], names: tuple[str, ...] | None, at: Ints, campaign: Ints, before: Floats
-) -> Bins:  # fmt: skip
-    """How values fill bins; `before` is how training filled them, which is what mean ranks are ranks in."""
-    count = len(before)
-    groups, which = np.unique(campaign, return_inverse=True)
-    table = np.zeros((len(groups), count + 2))
-    np.add.at(table, (which, np.where(at >= 0, at, count + at + 2)), 1.0)
-    known, apart = table[:, :count], table[:, [count + MISSING + 2, count + NEVER_SEEN + 2]]
-    total = known.sum(axis=1)
-    filled = known[total > 0] / total[total > 0, None]
-    if names is None:
-        middle = (np.cumsum(before) - before / 2) / max(float(before.sum()), LEAST_SHARE)
-        filled = np.column_stack([filled, filled @ middle])
-    apart = apart / np.maximum(table.sum(axis=1, keepdims=True), 1.0)
-    return Bins(edges, names, Means.of(filled), Means.of(apart))

@@ -9,7 +9,7 @@ from training.duel import Duel
 # A retrained model knows newer data, which a window in the past does not show: so much of the champion's deviance
 # worse still counts as level. A model truly worse by 5 points of the oracle's ROI is far outside (docs/quality.md).
 LEVEL = 0.002
-COVERAGE = (0.68, 0.92)  # within which the share inside 80 % intervals must lie
+COVERAGE = (0.70, 0.90)  # outside of which the share inside 80 % intervals must not lie, whatever the noise
 MIN_COVERED = 100  # placements from which a coverage says something
 WRONG_BY = 1.5  # predicted / actual, either way, from which a model is off whatever the noise
 
@@ -120,17 +120,18 @@ def _calibrated(result: Backtest) -> Check:
 
 
 def _covered(result: Backtest) -> list[Check]:
+    """Fails only where the interval of the coverage lies outside the bounds as a whole."""
     coverage, rows = result.coverage, result.covered_rows
     if coverage is None:
         return []
-    low, high = COVERAGE
+    (low, high), (least, most) = COVERAGE, result.coverage_interval
     judged = rows >= MIN_COVERED
-    inside = low <= coverage <= high
-    where = f"{'' if inside else 'not '}within {low:.2f} to {high:.2f}"
+    off = most < low or least > high
+    where = f"{'not ' if off else ''}within {low:.2f} to {high:.2f}"
     return [
         Check(
-            "coverage", inside if judged else None, coverage, low if coverage < 0.8 else high,
-            f"80 % intervals hold {coverage:.2f} of {rows} later placements, "
+            "coverage", not off if judged else None, coverage, low if coverage < 0.8 else high,
+            f"80 % intervals hold {coverage:.2f} of {rows} later placements, 90 % interval {least:.2f} to {most:.2f}, "
             + (where if judged else f"too few to judge ({MIN_COVERED} needed)"),
         )
     ]  # fmt: skip

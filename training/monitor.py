@@ -13,12 +13,13 @@ from serving.release import load_release
 from serving.release_file import MODEL, store_path
 from serving.slate_reader import Slates, read_slates
 from training import tracking
+from training.dataset import build_dataset
 from training.drift import read_reference
-from training.engine import LocalEngine
 from training.monitor_picks import promised_by_slates
 from training.monitor_report import Monitored, monitor_record
 from training.monitor_rows import look, watched
-from training.source import source
+from training.run_record import RECORDED
+from training.source import load
 from training.split import day_number, iso
 
 Say = Callable[[str], None]
@@ -28,36 +29,44 @@ def monitor(folder: Path, home: Path, as_of: date | None = None, say: Say = lamb
     """Compare data with what the served model was taught, and what settled with what it promised; record it.
 
     Args:
-        folder: the tables, or what `influencer-roi bucket` made of them.
+        folder: the tables.
         home: whose release is watched, and whose slate log tells past picks.
         as_of: look as if on this day; default: the day after the newest fact.
         say: told what is being done, and if MLflow does not answer, which stops nothing.
 
     Raises:
         NoRelease: nothing is served yet.
+        CheckFailed: the data have errors.
         DataError: the release has nothing to compare with, or the data cannot be used: they are in another currency,
-            or nothing in them is newer than the model.
+            nothing in them is newer than the model, or they are a bucketed folder.
     """
     model = load_release(home).model
     reference = read_reference(store_path(home, f"{MODEL}:{model.version}"))
     learnt_before = day_number(date.fromisoformat(model.card["as_of"]))
     slates = read_slates(home)
+    say(f"checking {folder}")
     # what was promised was reckoned by the settings of that day
-    with source(folder, model.settings, as_of, home, LocalEngine(), say) as data:
-        market = data.data.market
-        _require_comparable(market, model.basis.currency, learnt_before, data.as_of, model.version)
-        say(f"comparing with version {model.version}, trained as of {iso(learnt_before)}")
-        picked = promised_by_slates(market, slates.picks)
-        rows = look(watched(data.data, model, picked, learnt_before), reference, data.as_of)
-        notes = _notes(slates, int(np.isfinite(picked).sum()))
-        found = Monitored(
-            folder, model.version, learnt_before, data.as_of, bool(model.card["synthetic"]), tuple(rows), notes
-        )
-        say("logging to MLflow")
-        try:
-            tracking.log_run(home, monitor_record(found, data.recorded))
-        except (DataError, OSError) as error:
-            say(f"warning: this look is not recorded: {error}")
+    loaded = load(folder, model.settings, as_of)
+    _require_comparable(loaded.market, model.basis.currency, learnt_before, loaded.as_of, model.version)
+    say(f"comparing with version {model.version}, trained as of {iso(learnt_before)}")
+    picked = promised_by_slates(loaded.market, slates.picks)
+    rows = look(watched(build_dataset(loaded.market), model, picked, learnt_before), reference, loaded.as_of)
+    found = Monitored(
+        folder=folder,
+        version=model.version,
+        learnt_before=learnt_before,
+        as_of=loaded.as_of,
+        synthetic=bool(model.card["synthetic"]),
+        rows=tuple(rows),
+        notes=_notes(slates, int(np.isfinite(picked).sum())),
+    )
+    say("logging to MLflow")
+    tables = loaded.tables.by_name()
+    recorded = {name: tables[name].select(columns) for name, columns in RECORDED.items()}
+    try:
+        tracking.log_run(home, monitor_record(found, recorded))
+    except (DataError, OSError) as error:
+        say(f"warning: this look is not recorded: {error}")
     return found
 
 

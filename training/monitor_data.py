@@ -80,15 +80,15 @@ def _rate_name(quantity: str, exposure: str) -> str:
 
 def _words(data: Dataset, rows: Ints) -> dict[str, Texts]:
     market, p = data.market, data.market.placements
-    creator, campaign, words = p.creator[rows], p.campaign[rows], market.words
+    seen, words = data.seen, market.words
     return {
-        "platform": _named(words.platform.values, market.creators.platform[creator]),
-        "country": _named(words.country.values, market.creators.country[creator]),
-        "language": _named(words.language.values, market.creators.language[creator]),
+        "platform": _named(words.platform.values, seen.platform[rows]),
+        "country": _named(words.country.values, seen.country[rows]),
+        "language": _named(words.language.values, seen.language[rows]),
         # the last is that of unknown followers
-        "tier": _named(tier_names(market.settings)[:-1], data.seen.tier[rows]),
+        "tier": _named(tier_names(market.settings)[:-1], seen.tier[rows]),
         "goal": np.array(GOALS)[data.labels.goal[rows]],
-        "niche": _named(words.niche.values, market.campaigns.niche[campaign]),
+        "niche": _named(words.niche.values, market.campaigns.niche[p.campaign[rows]]),
         "deliverable": _named(words.deliverable.values, p.deliverable[rows]),
     }
 

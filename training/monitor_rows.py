@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Watched:
-    """The n placements that a model did not learn from, with all that looks on any day compare.
+    """The n placements that a model did not learn from or that were picked from answers, with all that looks compare.
 
     Attributes:
         market: all placements.
@@ -81,7 +81,7 @@ class Watched:
 
 
 def watched(data: Dataset, model: Model, picked: Floats, learnt_before: int) -> Watched:
-    """What was agreed or settled since a model was trained.
+    """What was agreed or settled since a model was trained, or picked at any time.
 
     Args:
         data: features and labels of every placement.
@@ -90,7 +90,7 @@ def watched(data: Dataset, model: Model, picked: Floats, learnt_before: int) -> 
         learnt_before: see Watched.
     """
     p = data.market.placements
-    rows = np.flatnonzero((p.agreed >= learnt_before) | (p.settled >= learnt_before))
+    rows = np.flatnonzero((p.agreed >= learnt_before) | (p.settled >= learnt_before) | np.isfinite(picked))
     return Watched(
         market=data.market, model=model, learnt_before=learnt_before, rows=rows, columns=columns(data, model, rows),
         actual=outcome(data, "value")[rows], promised=predict(data, model, rows, "value"), picked=picked[rows],
@@ -106,18 +106,19 @@ def look(seen: Watched, reference: Reference, as_of: int) -> list[Row]:
         as_of: UTC day of the look; what was agreed or settled on it or later is not seen.
     """
     agreed = seen.market.placements.agreed[seen.rows]
-    day = closing_days(seen.market.placements, as_of, seen.learnt_before)[seen.rows]
-    new, known = (agreed >= seen.learnt_before) & (agreed < as_of), day < NEVER
+    closes = closing_days(seen.market.placements, as_of, seen.learnt_before)[seen.rows]
+    new, known = (agreed >= seen.learnt_before) & (agreed < as_of), closes < NEVER
     # whole months of placements
     months = new & (agreed < as_of - (as_of - seen.learnt_before) % MONTH)
     outcomes, apart = outcome_names(seen.model), (*PREDICTED, *TURNING)
     features = [n for n in (*seen.columns.numbers, *seen.columns.names) if n not in (*outcomes, *apart)]
 
-    def by_campaign(promised: Floats) -> Settled:
-        rows = seen.rows[known]
-        return settled(seen.market, seen.model, rows, day[known], seen.actual[known], promised[known])
+    def by_campaign(promised: Floats, day: Ints) -> Settled:
+        at = day < NEVER
+        return settled(seen.market, seen.model, seen.rows[at], day[at], seen.actual[at], promised[at])
 
-    followed, picks = by_campaign(seen.promised), by_campaign(seen.picked)
+    followed, picks = by_campaign(seen.promised, closes), by_campaign(seen.picked, closes)
+    ever = by_campaign(seen.picked, closing_days(seen.market.placements, as_of, 0)[seen.rows])
     value, bounds = "actual / promised value", f"beyond {LEAST:.2f} to {MOST:.2f}"
     share, held = "share inside 80 % intervals", f"beyond {COVERAGE[0]:.2f} to {COVERAGE[1]:.2f}"
     return [
@@ -127,6 +128,7 @@ def look(seen: Watched, reference: Reference, as_of: int) -> list[Row]:
         *_drifts("outcomes", reference, seen.columns.part(outcomes, known), EACH),
         _tested("promise", value, bounds, promise_kept(followed, EACH)),
         _tested("past picks", value, bounds, promise_kept(picks, EACH)),
+        _told("past picks", f"{value}, whole slate log", promise_kept(ever, EACH)),
         _tested("coverage", share, held, coverage(followed, EACH)),
     ]
 
@@ -155,3 +157,9 @@ def _tested(part: str, what: str, limit: str, verdict: Verdict) -> Row:
         else f"at least {MIN_CAMPAIGNS} campaigns are needed"
     )
     return Row(part, what, verdict.state, verdict.figure, limit, note, verdict.rows, verdict.campaigns)
+
+
+def _told(part: str, what: str, verdict: Verdict) -> Row:
+    """A figure that raises no alarm: the model has learnt from some of it, and an alarm would outlast its cause."""
+    state = State.TOO_FEW if verdict.state is State.TOO_FEW else State.OK
+    return Row(part, what, state, verdict.figure, "not tested", "", verdict.rows, verdict.campaigns)

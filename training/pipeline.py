@@ -36,7 +36,7 @@ from training.split import iso, labelled, time_split
 from training.stage_fit import FitOptions
 from training.tier_table import tier_table
 from training.together_fit import Booked, fit_together
-from training.tune import Tuned, tune
+from training.tune import Tuned, searched, tune
 
 Promote = Literal["auto", "dry-run", "never"]
 Say = Callable[[str], None]
@@ -109,7 +109,9 @@ def _train(
     catalogue_tag = publish.store_catalogue(home, found.catalogue)
     tiers = tier_table(data, rows)
     card = model_card(model, market, found.report, folder, found.as_of, rows, result, verdict, tiers)
-    model = replace(model, card={**card, "catalogue": catalogue_tag})
+    model = replace(
+        model, card={**card, "catalogue": catalogue_tag, "options": {**searched(options), "seed": options.seed}}
+    )
     say("logging to MLflow")
     with tempfile.TemporaryDirectory() as temporary:
         artefact = Path(temporary) / "artefact"

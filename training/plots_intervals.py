@@ -25,7 +25,7 @@ def share_within(below: Floats, upto: Floats, level: float) -> Floats:
         upto: share of the draws not above it, shape (n,).
         level: such as 0.5.
 
-    >>> share_within(np.array([0.5, 0.0, 0.95]), np.array([0.5, 0.5, 0.95]), 0.5).tolist()
+    >>> share_within(np.array([0.5, 0.0, 0.95]), np.array([0.5, 0.5, 0.95]), 0.5).round(6).tolist()
     [1.0, 0.5, 0.0]
     """
     # counts of hundredths come with errors of rounding

@@ -131,13 +131,7 @@ def roll_back(home: Path) -> ReleaseFile:
             if not store_path(home, tag).is_dir():
                 raise DataError(f"{tag} was served before but is no longer in the store; promote another version")
         back = ReleaseFile(model, catalogue, tuple(rest))
-        try:
-            _put_in_force(home, back, loads=True)
-        except DataError as error:
-            raise DataError(
-                f"the release before cannot be served by this version of the program: {error}. What is served stays: "
-                "put the earlier program back first, or promote another version"
-            ) from error
+        _put_in_force(home, back, loads=True)
     return back
 
 
@@ -189,7 +183,10 @@ def _put_in_force(home: Path, release: ReleaseFile, *, loads: bool = False) -> N
         _ = load_pair(home, release.model, release.catalogue).prepared
     except Exception as error:
         if loads and isinstance(error, DataError):
-            raise
+            raise DataError(
+                f"{release.model} with {release.catalogue} cannot be served: {error}. What is served stays; where an "
+                "earlier version of the program made it, put that program back first, or promote another version"
+            ) from error
         # a server makes it then, or refuses what is broken and says so
         log.warning("nothing is prepared for fast scoring of %s (%s)", release.model, error)
     write_release_file(home, release)
@@ -246,7 +243,13 @@ def _written(catalogue: Catalogue) -> Iterator[tuple[str, Path]]:
     """The tag of a catalogue, and a temporary folder that holds it: writing takes time, and needs no lock."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        save_catalogue(catalogue, folder)
+        try:
+            save_catalogue(catalogue, folder)
+        except OSError as error:
+            raise DataError(
+                f"the catalogue could not be written in {folder.parent} ({_reason(error)}). What is served stays; "
+                "where that disk is full, free space, or let TMPDIR name a folder elsewhere. Then run again"
+            ) from error
         yield f"{CATALOGUE}:{catalogue.data_as_of}-{_digest(folder)}", folder
 
 

@@ -14,7 +14,10 @@ NAMED = 8  # columns that moved, or features that differ, named
 LOOK = """- `plots/`: gain_by_slice, calibration, captured, interval_coverage, shap_summary
 - `tables/`: backtest (beside every rule), slices, worst_misses, exposure, data
 - `model_card.md`, `verdict.txt`, `check.txt`, `environment.json`"""
-LOOK_BESIDE = "- beside the version in force: champion_by_slice and drift in `plots/`, champion and drift in `tables/`"
+LOOK_BESIDE = (
+    "- beside the version in force: champion_by_slice in `plots/`, champion in `tables/`; drift in both, where newer "
+    "placements have settled"
+)
 
 
 def describe(
@@ -76,6 +79,9 @@ def changes(card: Card, champion: Card | None, drift: Sequence[Drift] | None) ->
     moved = [f"{name} {theirs.get(name)} -> {mine.get(name)}" for name in {**theirs, **mine}
              if mine.get(name) != theirs.get(name)]  # fmt: skip
     lines.append(f"Value configuration: {', '.join(moved) or 'the same'}.")
+    mine, theirs = card.get("options", {}), champion.get("options", {})
+    moved = [f"{name} {theirs.get(name)} -> {one}" for name, one in mine.items() if one != theirs.get(name)]
+    lines.append(f"Settings of the trees: {', '.join(moved) or 'the same'}.")
     stages = {name for name in {**card["stages"], **champion["stages"]}
               if card["stages"].get(name, {}).get("per") != champion["stages"].get(name, {}).get("per")}  # fmt: skip
     lines.append(f"Stages: {'differ in ' + ', '.join(sorted(stages)) if stages else 'the same'}.")

@@ -70,7 +70,8 @@ def full_disk(place, home, *words):
 
     return subprocess.run(
         [SCRIPTS / "influencer-roi", *map(str, words)], preexec_fn=limit,
-        env=place.environment(home), cwd=place.cwd, capture_output=True, text=True, timeout=300, check=False,
+        # Python does not notice when it writes but half of a .pyc, and stumbles over it ever after
+        env={**place.environment(home), "PYTHONDONTWRITEBYTECODE": "1"}, cwd=place.cwd, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def test_a_full_disk_is_named_and_the_release_stays_whole(place, home, words):
     assert ran.returncode == 1, (ran.stdout, ran.stderr)
     assert "Traceback" not in ran.stderr
     assert ran.stderr.splitlines()[-1].startswith("error: ")
-    assert "File too large" in ran.stderr
+    assert "What is served stays; where that disk is full, free space" in ran.stderr
     assert served(home) == before
     left = {path for path in home.rglob("*") if path.is_dir()} - there
     assert [path for path in left if path.is_relative_to(home / "bentoml")] == []
@@ -119,7 +120,7 @@ def test_training_again_mends_a_home_of_an_older_version(command, older):
     assert command("promote", "2", "--home", older)[0] == 0
     before = served(older)
     said = refused(command, "rollback", "--home", older)
-    assert "the release before cannot be served by this version of the program: model format" in said
+    assert " cannot be served: model format " in said
     assert "What is served stays" in said
     assert served(older) == before
 

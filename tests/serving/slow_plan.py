@@ -119,7 +119,8 @@ def _offer(release, brief, row, deliverable):
     expected, value = {name: float(of[0]) for name, of in one.scores.expected.items()}, float(one.scores.value[0])
     delivery, asked = np.clip(expected.get("delivery", 1.0), 0.05, 1.0), brief.plan.delivery_rate
     factor = 1.0 if asked is None else asked / delivery
-    cents = int(np.ceil(one.scores.cost[0] * 100 - 1e-6))
+    exact = max(one.scores.cost[0], 0.0) * 100
+    cents = round(exact) if abs(exact - round(exact)) <= 1e-6 * max(exact, 1.0) else int(np.ceil(exact))
     person = display["person_id"] or f"nobody but {display['creator_id']}"
     return Offer(
         Bought(display["creator_id"], person, display["tier"], display["platform"], cents), deliverable, row,

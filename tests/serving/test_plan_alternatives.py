@@ -1,14 +1,15 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from features.matrix import NAMES
 from features.plan_options import parse_plan
 from serving.plan_alternatives import best_size, budget_curve, by_cost_per_engagement, sensitivity, single_sizes
 from serving.plan_case import build_case
 from serving.plan_offers import plan_offers
 from serving.plan_solve import solve
-from tests.serving.fast_scoring import with_profile
 from tests.serving.random_plans import mixed
 
 ASKED = {"goal": "conversion", "budget": 2500.0, "product_margin": 0.4, "explain": False}
@@ -59,7 +60,7 @@ def test_each_size_alone_is_the_best_of_that_size(case):
     ],
 )
 def test_what_cannot_be_had_says_why(release, options, missing, words):
-    names, tiers = release.catalogue.display["creator_id"].sample(40, seed=6), None
+    names = release.catalogue.display["creator_id"].sample(40, seed=6)
     shown = release.catalogue.display.filter(release.catalogue.display["creator_id"].is_in(names.implode()))
     tiers = dict(zip(shown["creator_id"], shown["tier"], strict=True))
     if "must_include" in options:
@@ -76,12 +77,8 @@ def test_cost_per_engagement_by_hand(release):
     """By the price of an engagement on the profile, as long as money is left; not a word of the model."""
     case = case_of(release)
     made = by_cost_per_engagement(case).made
-    column = case.offers.found.x[:, case.offers.found.x.shape[1] - 1]
-    assert len(column) == len(case.offers)
     chosen = np.zeros(len(case.offers), dtype=bool)
     left = case.problem.budget
-    from features.matrix import NAMES  # noqa: PLC0415
-
     rate = case.offers.found.x[:, NAMES.index("log_price_per_engagement")]
     for k in np.argsort(np.where(np.isnan(rate), np.inf, rate), kind="stable"):
         if case.problem.cost[k] <= left:
@@ -99,7 +96,9 @@ def test_the_simple_rule_keeps_limits_too(release, options):
 
 def test_the_simple_rule_where_it_cannot(release):
     names = sorted(release.catalogue.display["creator_id"].sample(40, seed=6).to_list())
-    assert "leaves no room" in by_cost_per_engagement(case_of(release, {"must_include": names[:20]}, budget=50.0)).missing
+    assert (
+        "leaves no room" in by_cost_per_engagement(case_of(release, {"must_include": names[:20]}, budget=50.0)).missing
+    )
     asks = case_of(release, {"tier_limits": {"mega": {"min": 9}}})
     assert "plan.tier_limits.mega asks for more than the rule buys" in by_cost_per_engagement(asks).missing
 
@@ -136,9 +135,11 @@ def test_what_other_budgets_buy(release, options):
     points = budget_curve(case, best)
     assert [point.budget for point in points] == [2500.0 * share for share in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2)]
     values = [point.expected_value for point in points]
-    assert all(after >= before * (1 - 1e-3) for before, after in zip(values, values[1:], strict=False))
+    assert all(after >= before * (1 - 1e-3) for before, after in itertools.pairwise(values))
     assert values[-1] > values[0]
-    assert values[3] == pytest.approx(float((case.offers.found.scores.value * case.problem.kept(best))[best].sum()), rel=1e-3)
+    assert values[3] == pytest.approx(
+        float((case.offers.found.scores.value * case.problem.kept(best))[best].sum()), rel=1e-3
+    )
     assert all(point.total_cost <= point.budget for point in points)
     assert all(point.value_low <= point.value_high for point in points)
 
@@ -151,11 +152,3 @@ def test_budgets_too_small_for_who_must_be_bought_are_left_out(release):
     budgets = [point.budget for point in budget_curve(case, solve(case.problem, 30.0).chosen)]
     assert budgets == [2500.0 * share for share in (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2) if 2500.0 * share >= cost[name]]
     assert len(budgets) < 7
-
-
-def test_less_engagement_than_profiles_show(release):
-    """Nobody's profile shows any: nothing changes."""
-    mute = replace(release, catalogue=with_profile(release.catalogue, avg_likes=np.nan))
-    case = case_of(mute)
-    chosen = solve(case.problem, 30.0).chosen
-    assert sensitivity(case, chosen).engagement_minus_20 is not None

@@ -27,7 +27,9 @@ def test_no_set_is_worth_more_and_no_better_set_loses_an_offer(seed):
 
 def knapsack(slots=None, n=6):
     worth, cost = np.arange(1.0, n + 1), np.full(n, 10)
-    rows = () if slots is None else (Row("plan.max_creators", np.arange(n), np.ones(n, dtype=int), True, -np.inf, slots),)
+    rows = (
+        () if slots is None else (Row("plan.max_creators", np.arange(n), np.ones(n, dtype=int), True, -np.inf, slots),)
+    )
     return Problem(worth, np.zeros(n), cost, np.arange(n), 10_000, rows=rows)
 
 

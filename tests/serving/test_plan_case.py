@@ -64,7 +64,7 @@ class _Measured:
     def __getattr__(self, name):
         return getattr(self._catalogue, name)
 
-    def overlaps(self, rows):
+    def overlaps(self, _):
         return self._pairs
 
 
@@ -86,7 +86,9 @@ def test_part_of_a_case(release, ids):
         whole = np.zeros(len(case.offers), dtype=bool)
         whole[positions] = small
         assert part.problem.worth_of(small) == pytest.approx(case.problem.worth_of(whole))
-    assert len(part.pairs) == sum(a in positions and b in positions for a, b in zip(case.pairs.a, case.pairs.b, strict=True))
+    assert len(part.pairs) == sum(
+        a in positions and b in positions for a, b in zip(case.pairs.a, case.pairs.b, strict=True)
+    )
 
 
 def test_other_fees_deliveries_and_budgets(release, ids):

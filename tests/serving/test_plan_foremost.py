@@ -31,7 +31,9 @@ def test_whoever_is_left_out_is_in_no_set_above_the_bound(release, monkeypatch, 
     cost = np.round(np.nan_to_num(found.scores.cost, nan=1e12) * 100).astype(np.int64)
     for size, names in {"all": set(tiers.tolist()), **SIZES}.items():
         own = np.flatnonzero(np.isin(tiers, list(names)) & (found.fee <= budget))
-        problem = Problem(found.scores.value[own], np.zeros(len(own)), cost[own], np.arange(len(own)), int(budget * 100))
+        problem = Problem(
+            found.scores.value[own], np.zeros(len(own)), cost[own], np.arange(len(own)), int(budget * 100)
+        )
         upper = bound(problem)
         out = ~np.isin(found.rows[own], kept)
         if not out.any():

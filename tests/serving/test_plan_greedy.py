@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from serving.plan_greedy import replacements, solve_greedy
 from serving.plan_problem import Losses, Problem, Row, mask_of
-from tests.serving.random_plans import all_sets, best_of_all, keeping, random_problem, worths
+from tests.serving.random_plans import best_of_all, keeping, random_problem, worths
 
 
 @settings(max_examples=100, deadline=None)

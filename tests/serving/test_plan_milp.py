@@ -39,7 +39,9 @@ def test_a_tail_bounds_what_is_feared(seed):
 def test_three_losses_multiply():
     """A sum of the losses would leave the fourth offer out."""
     losses = Losses(np.array([3, 3, 3]), np.array([0, 1, 2]), np.full(3, 0.5))
-    problem = Problem(np.array([100.0, 100, 100, 80]), np.array([0, 0, 0, 9.0]), np.ones(4, int), np.arange(4), 9, losses)
+    problem = Problem(
+        np.array([100.0, 100, 100, 80]), np.array([0, 0, 0, 9.0]), np.ones(4, int), np.arange(4), 9, losses
+    )
     assert solve_exact(problem, None, 5.0).chosen.all()
     dearer = replace(problem, price=np.array([0, 0, 0, 11.0]))
     assert solve_exact(dearer, None, 5.0).chosen.tolist() == [True, True, True, False]
@@ -54,7 +56,7 @@ def test_amounts_of_any_currency(unit):
         rng.gamma(1, 100, 10) * unit, np.zeros(10), rng.integers(10, 300, 10) * scale + rng.integers(0, 2, 10),
         np.arange(10), 700 * scale, Losses(np.array([1, 2, 5]), np.array([0, 0, 3]), np.array([0.3, 0.5, 0.2])),
     )  # fmt: skip
-    best, worth = best_of_all(problem)
+    _, worth = best_of_all(problem)
     found = solve_exact(problem, None, 5.0)
     assert problem.broken(found.chosen) is None
     assert problem.worth_of(found.chosen) == pytest.approx(worth, rel=1e-6)

@@ -34,7 +34,11 @@ def test_an_offer_for_each_price_and_one_where_none_is_listed(release):
     assert set(zip(found.ids.tolist(), found.deliverable, strict=True)) == expected
     assert len(found) == len(expected) == len(set(found.names))
     assert all(len(getattr(found, name)) == len(found) for name in PER_OFFER)
-    listed = [prices[names.index(name), words.index(kind)] for name, kind in zip(found.ids, found.deliverable, strict=True) if kind]
+    listed = [
+        prices[names.index(name), words.index(kind)]
+        for name, kind in zip(found.ids, found.deliverable, strict=True)
+        if kind
+    ]
     np.testing.assert_array_equal(found.found.fee[[kind is not None for kind in found.deliverable]], listed)
 
 

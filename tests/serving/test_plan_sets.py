@@ -51,10 +51,13 @@ def test_figures_by_hand(case):
 
 
 def test_picks_in_the_order_of_what_they_add(case):
-    made, plan = shown(case, np.arange(len(case.offers)))
+    _, plan = shown(case, np.arange(len(case.offers)))
     added = [pick.value_added for pick in plan.picks]
     assert added == sorted(added, reverse=True)
-    at = {(name, kind): k for k, (name, kind) in enumerate(zip(case.offers.ids.tolist(), case.offers.deliverable, strict=True))}
+    at = {
+        (name, kind): k
+        for k, (name, kind) in enumerate(zip(case.offers.ids.tolist(), case.offers.deliverable, strict=True))
+    }
     for pick in plan.picks:
         k = at[pick.creator_id, pick.deliverable]
         assert pick.value_added == pytest.approx(pick.expected.value * pick.unique_share)
@@ -89,7 +92,7 @@ def test_spend_by(case):
 
 
 def test_nobody(case):
-    made, plan = shown(case, [])
+    _, plan = shown(case, [])
     assert (plan.picks, plan.total_cost, plan.expected_value, plan.unique_reach) == ((), 0.0, 0.0, 0.0)
     assert (plan.roi, plan.roi_low, plan.roi_high, plan.p_profit) == (None, None, None, None)
     assert plan.spend_by.tier == {}

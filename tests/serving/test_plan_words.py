@@ -105,7 +105,7 @@ def test_notes_say_what_is_an_estimate(release):
     assert "50% of agreed posts" in " | ".join(notes(*planned(release, {"delivery_rate": 0.5})))
     estimated = int((case.offers.found.fee_spread[made.positions] > 0).sum())
     assert estimated
-    assert f"{estimated} of {len(made.positions)} fees are estimates" in every
+    assert f"{estimated} of {len(made.positions)} fees may turn out otherwise" in every
     model = replace(release.model, stages={k: v for k, v in release.model.stages.items() if k != "delivery"})
     bare = replace(case, release=replace(release, model=model))
     assert "every post is taken to appear" in " | ".join(notes(bare, made))

@@ -1,19 +1,19 @@
 """Whole plans against every set of a few creators, and what must be true of any plan, read from the answer alone."""
 
+import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import DataError
 from features.plan_options import parse_plan
-from serving import plan_offers
+from serving import plan_foremost, plan_offers, planning
 from serving.filters import NothingFits
 from serving.planning import plan
-from tests.serving.fast_scoring import drawn
 from tests.serving.random_plans import mixed, random_request
 from tests.serving.slow_plan import best_set, bought_of, broken, offers_of, worth_of_answer
 
@@ -22,6 +22,14 @@ ASKED = {
     "goal": "conversion", "budget": 4000.0, "product_margin": 0.4, "target_countries": {"SG": 0.7, "MY": 0.3},
     "niches": ["beauty"], "explain": False,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def time_enough():
+    """So that a busy machine finds what an idle one does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "SECONDS", 30.0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +51,14 @@ def release(markets):
 
 def planned(release, options=None, **changes):
     return plan(release, parse_plan({**ASKED, **changes, "plan": options or {}}), request_id="r")
+
+
+def answer_or_refusal(release, brief, **how):
+    """Of a request: its answer and None, or None and why it is refused; anything else is a defect."""
+    try:
+        return plan(release, brief, request_id="r", **how), None
+    except DataError as refused:
+        return None, refused
 
 
 def spent(shown):
@@ -93,7 +109,7 @@ def test_the_best_of_all_sets_of_twelve(world, measured, risk):
     ids = display["creator_id"].to_numpy()[kin & np.isnan(state.deliverable_prices).all(axis=1)][:12].tolist()
     assert len(ids) == 12
     brief = parse_plan({**ASKED, "budget": 3000.0, "filters": {"creator_ids": ids}, "plan": {"risk": risk}})
-    offers, chosen, worth = best_set(release, brief)
+    offers, _, worth = best_set(release, brief)
     found = plan(release, brief, request_id="r").plan
     mine, _ = worth_of_answer(release, brief, offers, found)
     assert mine == pytest.approx(worth, rel=PROVEN)
@@ -114,7 +130,8 @@ def test_the_slow_way_meets_what_it_is_for(releases):
         seen["two accounts"] += len({one.bought.person for one in offers}) < len({one.row for one in offers})
         seen[brief.rank_by] += 1
     wanted = ("max_creators", "tier_limits", "platform_limits", "per_creator_cap", "per_person_cap", "must_include",
-              "delivery_rate", "several offers", "unknown followers", "two accounts", "profit", "impressions")  # fmt: skip
+              "delivery_rate", "several offers", "unknown followers", "two accounts", "profit",
+              "impressions")  # fmt: skip
     assert {name: seen[name] for name in wanted if seen[name] < 5} == {}
 
 
@@ -125,10 +142,9 @@ def test_the_slow_way_meets_what_it_is_for(releases):
 @given(st.integers(0, 2**32 - 1))
 def test_any_request_is_planned_within_its_limits_or_refused_in_words(markets, seed):
     release = markets[seed % 2]
-    brief = parse_plan(random_request(np.random.default_rng(seed), release, None if seed % 3 else 40))
-    try:
-        answer = plan(release, brief, request_id="r", curve=seed % 4 == 0)
-    except DataError as refused:
+    brief = parse_plan(random_request(np.random.default_rng(seed), release, 40 if seed % 4 else None))
+    answer, refused = answer_or_refusal(release, brief, curve=seed % 5 == 0)
+    if answer is None:
         assert refused.field
         assert str(refused)
         return
@@ -145,7 +161,8 @@ def test_any_request_is_planned_within_its_limits_or_refused_in_words(markets, s
         alone = sum(pick.expected.value for pick in one.picks)
         assert one.lost_to_overlap == pytest.approx(alone - one.expected_value, rel=1e-6, abs=1e-6)
         for kind in ("tier", "platform", "country"):
-            assert sum(getattr(one.spend_by, kind).values()) == pytest.approx(one.total_cost, abs=1e-6 + 0.01 * len(one.picks))
+            by = getattr(one.spend_by, kind)
+            assert sum(by.values()) == pytest.approx(one.total_cost, abs=0.005 * len(by) + 1e-6)
         assert [pick.rank for pick in one.picks] == list(range(1, len(one.picks) + 1))
     tiers = {"micro_only": {"micro"}, "macro_only": {"macro", "mega"}}
     for name, names in tiers.items():
@@ -190,10 +207,12 @@ def test_no_alternative_is_worth_more(markets, seed):
 # --- what must not change anything, and what must not lower it
 
 
-@pytest.mark.parametrize("options", [{}, {"max_creators": 3, "risk": 0.5}, {"per_person_cap": 0.3, "tier_limits": {"nano": 2}}])
+@pytest.mark.parametrize(
+    "options", [{}, {"max_creators": 3, "risk": 0.5}, {"per_person_cap": 0.3, "tier_limits": {"nano": 2}}]
+)
 def test_the_order_of_creators_does_not_matter(release, options):
     """Neither that of the rows of the catalogue nor that of the names in the request."""
-    ids = pool(release, 25)
+    ids = pool(release, 16)
     order = np.random.default_rng(2).permutation(len(release.catalogue.state))
     turned = type(release)(release.model, release.catalogue.part(order))
     one = planned(release, options, filters={"creator_ids": ids})
@@ -209,12 +228,16 @@ def test_the_order_of_creators_does_not_matter(release, options):
         assert other.p_mix_beats_single_tier == pytest.approx(one.p_mix_beats_single_tier, abs=0.02)
 
 
-@pytest.mark.parametrize(("goal", "rank_by"), [("conversion", "value"), ("awareness", "profit"), ("engagement", "impressions")])
-@pytest.mark.parametrize("options", [{}, {"max_creators": 4}, {"tier_limits": {"micro": 2, "macro": {"max_spend": 500}}}])
+@pytest.mark.parametrize(
+    ("goal", "rank_by"), [("conversion", "value"), ("awareness", "profit"), ("engagement", "impressions")]
+)
+@pytest.mark.parametrize(
+    "options", [{}, {"max_creators": 4}, {"tier_limits": {"micro": 2, "macro": {"max_spend": 500}}}]
+)
 def test_more_budget_is_worth_no_less(markets, goal, rank_by, options):
     worths = []
-    for budget in (60.0, 200.0, 999.99, 1000.0, 4000.0, 30_000.0, 1e9):
-        asked = {"goal": goal, "rank_by": rank_by, "budget": budget, "filters": {"creator_ids": pool(markets[1], 25)}}
+    for budget in (60.0, 500.0, 1000.0, 4000.0, 1e9):
+        asked = {"goal": goal, "rank_by": rank_by, "budget": budget, "filters": {"creator_ids": pool(markets[1], 20)}}
         try:
             found = planned(markets[1], options, **asked).plan
         except NothingFits:
@@ -222,27 +245,29 @@ def test_more_budget_is_worth_no_less(markets, goal, rank_by, options):
             continue
         offers = offers_of(markets[1], parse_plan({**ASKED, **asked, "plan": options}))
         worths.append(worth_of_answer(markets[1], parse_plan({**ASKED, **asked, "plan": options}), offers, found)[0])
-    assert len(worths) >= 5
-    assert all(after >= before * (1 - PROVEN) for before, after in zip(worths, worths[1:], strict=False))
+    assert len(worths) >= 4
+    assert all(after >= before * (1 - PROVEN) for before, after in itertools.pairwise(worths))
 
 
 def test_more_creators_are_worth_no_less(release):
     worths = [
-        planned(release, {"max_creators": most}, filters={"creator_ids": pool(release, 30)}).plan.expected_value
-        for most in (1, 2, 3, 5, 8, 1000)
+        planned(release, {"max_creators": most}, filters={"creator_ids": pool(release, 20)}).plan.expected_value
+        for most in (1, 3, 6, 1000)
     ]
-    assert all(after >= before * (1 - PROVEN) for before, after in zip(worths, worths[1:], strict=False))
+    assert all(after >= before * (1 - PROVEN) for before, after in itertools.pairwise(worths))
     assert worths[0] < 0.7 * worths[-1]
 
 
 def test_more_delivery_is_worth_no_less(release):
-    worths = [planned(release, {"delivery_rate": rate}).plan.expected_value for rate in (0.2, 0.5, 0.8, 1.0)]
-    assert all(after > before for before, after in zip(worths, worths[1:], strict=False))
+    few = {"creator_ids": pool(release, 20)}
+    less, more = (planned(release, {"delivery_rate": rate}, filters=few).plan.expected_value for rate in (0.3, 0.9))
+    assert more > less
 
 
 def test_a_careful_plan_expects_no_more_and_no_less_is_left_in_bad_luck(release):
     ids = pool(release, 15, 4)
-    bold, careful = (planned(release, {"risk": risk}, filters={"creator_ids": ids}, budget=800.0).plan for risk in (0.0, 1.0))
+    asked = {"filters": {"creator_ids": ids}, "budget": 800.0}
+    bold, careful = (planned(release, {"risk": risk}, **asked).plan for risk in (0.0, 1.0))
     assert careful.expected_value <= bold.expected_value * (1 + PROVEN)
     assert careful.value_low >= bold.value_low * 0.98
 
@@ -290,114 +315,23 @@ def test_several_deliverables_of_one_creator(release):
 
 def test_screening_finds_the_same_plan(world, monkeypatch):
     """Everybody scored exactly, and only those whom fast scores leave."""
-    release = type(world.release)(world.model, drawn(world.catalogue, 1500, seed=1))
-    for rank_by, budget in (("value", 2000.0), ("profit", 8000.0), ("impressions", 3000.0)):
+    state = world.catalogue.state
+    unlisted = replace(state, deliverable_prices=np.zeros((len(state), 0)))
+    release = replace(world.release, catalogue=replace(world.catalogue, state=unlisted))
+    for rank_by, budget in (("value", 2000.0), ("profit", 8000.0), ("impressions", 1000.0)):
         exact = planned(release, rank_by=rank_by, budget=budget)
         with monkeypatch.context() as patch:
             patch.setattr(plan_offers, "EXACT", 100)
+            patch.setattr(plan_foremost, "MOST", 80)
             fast = planned(release, rank_by=rank_by, budget=budget)
         assert fast.plan.solved.candidates < exact.plan.solved.candidates
         assert (fast.considered, fast.filtered_out) == (exact.considered, exact.filtered_out)
-        if rank_by == "value":
-            assert picked(fast.plan) == picked(exact.plan)
-            assert fast.plan.solved.gap <= 1e-3
-        assert fast.plan.expected_value == pytest.approx(exact.plan.expected_value, rel=1e-3)
-
-
-# --- markets of other kinds
-
-
-GIFT = {"product_cost": 30.0, "other_cost": 2.0, "currency": "USD"}
-
-
-@pytest.fixture(scope="module")
-def bare(few, teach):
-    """Markets in which little is known, by name."""
-
-    def market(drop=(), **placed):
-        frames = {name: table for name, table in few.items() if name not in drop}
-        snapshots = frames["creator_snapshots"].drop("price", "price_currency", "price_source")
-        columns = [value.alias(n) if isinstance(value, pl.Expr) else pl.lit(value).alias(n) for n, value in placed.items()]
-        return teach({
-            **frames, "creator_snapshots": snapshots, "placements": frames["placements"].with_columns(*columns)
-        }).release  # fmt: skip
-
-    nothing = {name: pl.lit(None, dtype=pl.Float64) for name in ("cost", "product_cost", "other_cost")}
-    sales = pl.col("revenue") - pl.col("refunds").fill_null(0)
-    return {
-        "one fee for all": market(fee=250.0, product_cost=0.0, other_cost=0.0, cost=None, currency="USD"),
-        "gifts": market(fee=0.0, **GIFT),
-        "free": market(fee=0.0, product_cost=0.0, other_cost=0.0, cost=None, currency="USD"),
-        "commission": market(fee=0.2 * sales, **nothing),
-        "no fees": market(fee=pl.lit(None, dtype=pl.Float64), cost=pl.lit(None, dtype=pl.Float64)),
-        "no overlap, no delivery": market(drop=("audience_overlap", "creator_audience"), delivered=True),
-    }
-
-
-def test_one_fee_for_all_buys_as_many_as_it_pays_for(bare):
-    found = planned(bare["one fee for all"], budget=1000.0).plan
-    assert [pick.spend for pick in found.picks] == pytest.approx([250.0] * 4)
-    assert found.total_cost == 1000.0
-    assert len(planned(bare["one fee for all"], budget=999.99).plan.picks) == 3
-    with pytest.raises(NothingFits, match="Relax budget"):
-        planned(bare["one fee for all"], budget=249.0)
-
-
-def test_gifts_cost_what_they_cost(bare):
-    found = planned(bare["gifts"], budget=100.0).plan
-    assert [pick.spend for pick in found.picks] == [32.0, 32.0, 32.0]
-    assert {pick.fee for pick in found.picks} == {0.0}
-    assert planned(bare["gifts"], budget=31.0).plan.picks == ()
-    with pytest.raises(NothingFits, match=r"smallest budget is 32\.00"):
-        planned(bare["gifts"], {"must_include": [bare["gifts"].catalogue.display["creator_id"][0]]}, budget=31.0)
-
-
-def test_who_costs_nothing_is_bought_with_any_budget(bare):
-    found = planned(bare["free"], {"max_creators": 5}, budget=0.01).plan
-    assert (len(found.picks), found.total_cost) == (5, 0.0)
-    assert found.roi == pytest.approx(found.expected_value - 1)
-    assert found.p_profit > 0.5
-    everybody = planned(bare["free"], budget=0.01).plan
-    assert everybody.expected_value > found.expected_value
-
-
-def test_commissions_move_with_sales(bare):
-    answer = planned(bare["commission"], budget=3000.0)
-    found = answer.plan
-    assert 0 < found.total_cost <= 3000.0
-    for pick in found.picks:
-        assert pick.spend == pytest.approx(pick.expected.value / 0.4 * 0.2, abs=0.011)
-    assert answer.sensitivity.fees_plus_20.total_cost <= 3000.0
-
-
-@pytest.mark.parametrize("rank_by", ["value", "profit", "roi", "impressions"])
-def test_without_any_fee_there_is_nothing_to_plan(bare, rank_by):
-    with pytest.raises(DataError, match="no fee") as refused:
-        planned(bare["no fees"], rank_by=rank_by)
-    assert refused.value.field in ("budget", "rank_by")
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("market", ["one fee for all", "gifts", "commission", "no overlap, no delivery"])
-def test_the_best_of_all_sets_in_any_market(bare, market, seed):
-    release = bare[market]
-    ids = pool(release, 9, seed)
-    options = {"max_creators": 6} if seed % 2 else {"risk": 0.0, "per_creator_cap": 0.6}
-    budget = [300.0, 1500.0][seed // 2]
-    brief = parse_plan({**ASKED, "budget": budget, "filters": {"creator_ids": ids}, "plan": options})
-    offers, chosen, worth = best_set(release, brief)
-    try:
-        found = plan(release, brief, request_id="r").plan
-    except NothingFits:
-        assert not chosen.any()
-        return
-    assert broken(brief, bought_of(found)) == []
-    assert worth_of_answer(release, brief, offers, found)[0] == pytest.approx(worth, rel=PROVEN, abs=1e-6)
-
-
-def test_what_nobody_measured_is_called_an_estimate(bare):
-    answer = planned(bare["no overlap, no delivery"], budget=20_000.0)
-    assert any("0 pairs of picks are measured" in note or "no two picks" in note for note in answer.notes)
+        if rank_by == "impressions":
+            # whoever was left out was not bounded
+            assert (fast.plan.solved.method, fast.plan.solved.gap) == ("greedy", None)
+            continue
+        assert exact.plan.expected_value <= fast.plan.expected_value * (1 + fast.plan.solved.gap) + 1e-6
+        assert picked(fast.plan) == picked(exact.plan)
 
 
 # --- nothing to plan
@@ -406,7 +340,7 @@ def test_what_nobody_measured_is_called_an_estimate(bare):
 @pytest.mark.parametrize(
     ("changes", "options", "field", "words"),
     [
-        ({}, {"must_include": ["nobody", "c000001", "no-one"]}, "plan.must_include", ["2 of 3", "no-one, nobody|nobody, no-one"]),
+        ({}, {"must_include": ["nobody", "c000001", "no-one"]}, "plan.must_include", ["2 of 3", "no-one", "nobody"]),
         ({"budget": 0.01}, {}, "budget", ["no creator is left", "Relax budget first"]),
         ({"filters": {"max_fee": 0.001}}, {}, "filters.max_fee", ["Relax filters.max_fee first"]),
         ({"filters": {"creator_ids": ["nobody"]}}, {}, "filters.creator_ids", ["no creator is left"]),
@@ -419,7 +353,7 @@ def test_refused(release, changes, options, field, words):
         planned(release, options, **changes)
     assert refused.value.field == field
     for word in words:
-        assert any(one in str(refused.value) for one in word.split("|"))
+        assert word in str(refused.value)
 
 
 def test_nobody_is_worth_their_cost(release):

@@ -34,6 +34,7 @@ def made_card():
         "together": {"shared": 0.09, "text": ["Placements of one campaign have 9% of their luck in common."]},
         "tiers": {"all goals": {"winner": None, "reason": "chance", "text": "all goals: no tier is better"}},
         "verdict": {"promote": False, "lines": ["data checks passed", "deviance 1.111 below 2.111"]},
+        "options": {"trees": 40, "seed": 0},
         "stages": {"impressions": {"per": "one", "rows": 1751, "tree_weights": [1.0]},
                    "clicks": {"per": "impressions", "rows": 1341, "tree_weights": [1.0]}},
         "features": ["log_followers", "log_price"],

@@ -13,6 +13,7 @@ from training import duel as module
 from training.backtest import backtest, outcome, slice_members
 from training.dataset import build_dataset
 from training.duel import OPENS, TWIN, Duel, clustered_mean, duel, meet, twin_of
+from training.gate import judge_promotion
 from training.metrics import tweedie
 from training.sample import make_market
 from training.split import iso, newest_fact, time_split
@@ -80,6 +81,17 @@ def test_figures_are_those_of_the_same_placements_both_ways(data, result, taught
     for one in ahead.slices:
         member = slice_members(data, result.judged)[one.kind] == one.member
         assert (one.rows, one.gain) == (member.sum(), pytest.approx(naive[member].mean()))
+
+
+def test_the_gate_tells_the_better_from_the_worse(data, result, taught_less):
+    # the small version of benchmarks/gate.py: a model taught by one placement in eight
+    ahead, behind = (
+        judge_promotion(True, one, duel=meet(data, one, other.model, every(one), "1", "as served"))
+        for one, other in ((result, taught_less), (taught_less, result))
+    )
+    assert ahead.promote
+    assert not behind.promote
+    assert "champion" in {check.name for check in behind.checks if check.passed is False}
 
 
 def test_the_champion_itself_where_it_had_seen_nothing(tmp_path, data, split, result, taught_less):

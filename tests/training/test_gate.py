@@ -8,7 +8,17 @@ from training.duel import Duel, SliceGain
 from training.gate import COVERAGE, LEVEL, judge_promotion
 
 
-def result(model, *rules, target="value", missing=None, coverage=0.8, rows=400, calibration=1.0, interval=(0.9, 1.1)):
+def result(
+    model,
+    *rules,
+    target="value",
+    missing=None,
+    coverage=0.8,
+    rows=400,
+    calibration=1.0,
+    interval=(0.9, 1.1),
+    noise=0.02,
+):
     deviances = {"model": model, **{f"rule {i}": deviance for i, deviance in enumerate(rules)}}
     best = min(list(deviances)[1:], key=deviances.__getitem__)
     return SimpleNamespace(
@@ -20,6 +30,7 @@ def result(model, *rules, target="value", missing=None, coverage=0.8, rows=400, 
         coverage=coverage,
         covered_rows=rows,
         calibration_interval=interval,
+        coverage_interval=(None, None) if coverage is None else (coverage - noise, coverage + noise),
     )
 
 
@@ -47,9 +58,11 @@ def slices(*z):
         (True, result(1.0, 1.5, target="impressions", missing="no sale was known"), True,
          ["deviance of impressions", "no sale was known; the verdict rests on impressions alone"]),
         (True, result(float("nan"), 1.5), False, ["not below"]),
-        (True, result(1.0, 1.5, coverage=COVERAGE[0]), True, ["hold 0.68 of 400", "within 0.68 to 0.92"]),
-        (True, result(1.0, 1.5, coverage=0.67), False, ["hold 0.67 of 400", "not within"]),
+        (True, result(1.0, 1.5, coverage=COVERAGE[0]), True, ["hold 0.70 of 400", ", within 0.70 to 0.90"]),
+        (True, result(1.0, 1.5, coverage=0.67), False, ["hold 0.67 of 400", "0.65 to 0.69", "not within"]),
+        (True, result(1.0, 1.5, coverage=0.67, noise=0.04), True, ["0.63 to 0.71, within"]),
         (True, result(1.0, 1.5, coverage=0.93), False, ["not within"]),
+        (True, result(1.0, 1.5, coverage=0.93, noise=0.04), True, [", within"]),
         (True, result(1.0, 1.5, coverage=0.5, rows=99), True, ["hold 0.50 of 99", "too few to judge"]),
         (True, result(1.0, 1.5, coverage=None), True, ["within 0.67 to 1.50"]),
         (True, result(1.0, 1.5, calibration=2.0, interval=(1.51, 2.4)), False, ["2.00", "not within 0.67 to 1.50"]),

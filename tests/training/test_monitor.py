@@ -22,6 +22,7 @@ from serving.release_file import store_path
 from serving.slate_reader import read_slates
 from training import cli_monitor, publish, tracking
 from training.backtest import backtest, outcome, predict
+from training.bucket import bucket
 from training.dataset import build_dataset
 from training.drift import FILE, State, save_reference
 from training.monitor import monitor
@@ -250,7 +251,7 @@ def test_every_part_is_there_every_day(data, model, reference):
         assert sorted({row.part for row in rows}) == sorted(PARTS)
         assert len({(row.part, row.what) for row in rows}) == len(rows)
         assert all((row.state is State.TOO_FEW) == np.isnan(row.figure) for row in rows if row.campaigns == 0)
-    assert [row.state for row in rows_of(rows, "past picks")] == [State.TOO_FEW]
+    assert [row.state for row in rows_of(rows, "past picks")] == [State.TOO_FEW] * 2
 
 
 def test_a_look_sees_nothing_later(data, model, reference):
@@ -270,8 +271,10 @@ def test_a_look_is_printed_and_recorded(folder, home, data, unrecorded):
     slates(home, data.market, np.full(len(rows), 1e7), rows)  # far more than anyone is worth
     said = []
     found = monitor(folder, home, say=said.append)
-    (row,) = rows_of(found.rows, "past picks")
+    row, ever = rows_of(found.rows, "past picks")
     assert row.state is State.DRIFT
+    assert ever.state is State.OK
+    assert ever.campaigns > row.campaigns  # those that the model had learnt a part of
     assert found.alarm
     assert found.verdict.startswith("ALARM. Version 1, trained as of 2026-03-01")
     assert "actual / promised value (past picks)" in found.verdict
@@ -286,6 +289,16 @@ def test_a_look_is_printed_and_recorded(folder, home, data, unrecorded):
     table, *rest = found.parts()
     assert table.row_count < len(found.rows)
     assert table.row_count + int(rest[0].split()[0]) == len(found.rows)
+
+
+def test_picks_that_the_model_learnt_from_are_told_but_not_tested(data, model, reference):
+    p = data.market.placements
+    picked = np.where(p.settled < DAY, 1e7, np.nan)
+    row, ever = rows_of(look(watched(data, model, picked, DAY), reference, DAY + 60), "past picks")
+    known = (p.settled < DAY) & np.isfinite(outcome(data, "value")) & (closing_days(p, DAY + 60, 0) < NEVER)
+    assert (row.campaigns, ever.rows) == (0, known.sum())
+    assert ever.state is State.OK
+    assert ever.figure == pytest.approx(outcome(data, "value")[known].mean() / 1e7)
 
 
 def test_a_look_lands_in_mlflow(folder, home):
@@ -344,6 +357,12 @@ def test_data_in_another_currency_are_told(folder, data, model, tmp_path):
     save_reference(training_reference(data, model, np.arange(500)), store_path(tmp_path, "influencer-roi-model:1"))
     with pytest.raises(DataError, match="the data are in USD, the served model in EUR"):
         monitor(folder, tmp_path)
+
+
+def test_a_bucketed_folder_is_told(folder, home, tmp_path):
+    bucket(folder, tmp_path / "buckets", Settings())
+    with pytest.raises(DataError, match="give the folder it was made from"):
+        monitor(tmp_path / "buckets", home)
 
 
 def looked(data, model, reference, as_of, state):

@@ -304,7 +304,7 @@ def test_what_an_earlier_program_made_is_not_gone_back_to(tmp_path, name):
     promote(tmp_path, "1")
     publish(tmp_path, f"{MODEL}:2", new)
     older(tmp_path, f"{MODEL}:1" if name == "model.json" else old, name)
-    with pytest.raises(DataError, match=r"the release before cannot be served .*format.* What is served stays: put"):
+    with pytest.raises(DataError, match=r"cannot be served: .*format.* What is served stays; where an earlier"):
         roll_back(tmp_path)
     assert names(tmp_path) == (f"{MODEL}:2", new)
 

@@ -73,6 +73,7 @@ def test_the_same_is_said_to_be_the_same():
         "Data: the same files (digest abc123abc123abc1) as of the same day.",
         "Features: the same 2.",
         "Value configuration: the same.",
+        "Settings of the trees: the same.",
         "Stages: the same.",
         "Data that moved since: 0 of 0 columns.",
     ]
@@ -84,6 +85,7 @@ def test_what_changed_is_named():
     before["data"] |= {"digest": "0000", "placements_settled": 1500}
     before["features"] = ["log_followers", "old_one"]
     before["value_configuration"] |= {"cpm": 10.0}
+    before["options"] = {"trees": 20, "seed": 0}
     before["stages"] = {"impressions": {"per": "delivery", "rows": 1}}
     drift = [moved("tier", State.DRIFT), moved("niche", State.OK)]
     lines = changes(made_card(), before, drift)
@@ -91,8 +93,9 @@ def test_what_changed_is_named():
     assert "version 40 had 1500" in lines[0]
     assert lines[1] == "Features: 1 new (log_price) and 1 gone (old_one)."
     assert lines[2] == "Value configuration: cpm 10.0 -> 12.5."
-    assert lines[3] == "Stages: differ in clicks, impressions."
-    assert lines[4] == "Data that moved since: 1 of 2 columns: tier."
+    assert lines[3] == "Settings of the trees: trees 20 -> 40."
+    assert lines[4] == "Stages: differ in clicks, impressions."
+    assert lines[5] == "Data that moved since: 1 of 2 columns: tier."
 
 
 def test_other_days_of_the_same_files_are_other_data():
