@@ -141,4 +141,6 @@ def _among(codes: NDArray[np.int64], wanted: Iterable[int], size: int) -> Mask:
 
 
 def _field(reason: str) -> str:
-    return {"over_budget": "budget", "brief_platforms": "platforms"}.get(reason, f"filters.{reason}")
+    elsewhere = {"over_budget": "budget", "brief_platforms": "platforms", "unknown_fee": "fees nothing tells"}
+    elsewhere |= {name: f"plan.{name}" for name in ("per_creator_cap", "per_person_cap")}
+    return elsewhere.get(reason, f"filters.{reason}")

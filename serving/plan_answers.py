@@ -123,7 +123,10 @@ class Conclusion(Part):
     """One question people ask of a plan, and the honest answer."""
 
     question: Literal["mix_or_single_tier", "micro_or_macro"]
-    winner: str | None = Field(description="None: the data cannot tell them apart")
+    winner: str | None = Field(
+        description="mix_or_single_tier: who is ahead for this brief; micro_or_macro: what past placements say, all "
+        "else equal. None: the data cannot tell them apart"
+    )
     probability: float | None = Field(ge=0, le=1, description="that the one named first in the text does better")
     text: str
 

@@ -9,9 +9,9 @@ from features.overlap import Pairs
 from features.plan_options import PlanBrief
 from features.settings import PlanSettings
 from serving.plan_draws import Draws, draw_offers
-from serving.plan_limits import caps, cents, costs_in_cents, limits
+from serving.plan_limits import caps, limits
 from serving.plan_offers import Offers, with_delivery
-from serving.plan_problem import Losses, Problem
+from serving.plan_problem import Losses, Problem, cents, costs_in_cents
 from serving.release import Release
 from serving.together import BIG
 

@@ -10,36 +10,16 @@ from features.plan_options import Limit, PlanBrief
 from serving.filters import NothingFits
 from serving.plan_milp import Impossible, solve_exact
 from serving.plan_offers import Offers
-from serving.plan_problem import CENT, Caps, Losses, Problem, Row
+from serving.plan_problem import CENT, EDGE, Caps, Losses, Problem, Row, cents
 
 Ints = NDArray[np.int64]
 
 SECONDS = 5.0  # for finding out what to relax
 ROUNDS = 20  # of looking for the smallest budget
-_EDGE = 1e-6  # so that what was rounded to a hundredth stays there
 
 
 class Infeasible(NothingFits):
     """Nothing keeps all limits; the message names the smallest budget, or the limit to relax."""
-
-
-def cents(amount: float) -> int:
-    """An amount that may be spent, in whole hundredths, rounded down."""
-    return int(np.floor(amount * CENT + _EDGE))
-
-
-def costs_in_cents(cost: NDArray[np.float64]) -> Ints:
-    """What offers cost, in whole hundredths, rounded up; what is a whole one but for rounding stays there.
-
-    A fee that is the same for everybody is learnt to about a millionth.
-
-    >>> costs_in_cents(np.array([500.0, 0.001, 250.00002])).tolist()
-    [50000, 1, 25000]
-    """
-    exact = np.maximum(cost, 0.0) * CENT
-    nearest = np.round(exact)
-    whole = np.abs(exact - nearest) <= _EDGE * np.maximum(exact, 1.0)
-    return np.where(whole, nearest, np.ceil(exact)).astype(np.int64)
 
 
 def limits(offers: Offers, brief: PlanBrief, cost: Ints) -> tuple[Row, ...]:
@@ -142,6 +122,6 @@ def _limited(name: str, members: Ints, cost: Ints, limit: Limit, budget: float) 
         rows.append(_count(name, members, least=limit.min, most=np.inf if limit.max is None else limit.max))
     most, least = limit.spend(budget), limit.least_spend(budget)
     if most is not None or least > 0:
-        low = float(np.ceil(least * CENT - _EDGE)) if least > 0 else -np.inf
+        low = float(np.ceil(least * CENT - EDGE)) if least > 0 else -np.inf
         rows.append(Row(name, members, cost[members], False, low, np.inf if most is None else cents(most)))
     return rows

@@ -18,6 +18,7 @@ from serving.candidates import QUANTITIES, Asked, Candidates, Scores, ask, eligi
 from serving.fees import ESTIMATED
 from serving.filters import Mask, Removed, fee_filters
 from serving.plan_foremost import foremost
+from serving.plan_problem import cents, costs_in_cents
 from serving.release import Release
 from serving.stage import Floats
 
@@ -101,13 +102,13 @@ def plan_offers(release: Release, brief: PlanBrief) -> Offers:
     must = _must(asked, brief)
     rows, removed = eligible(asked)
     if len(rows) > EXACT and release.prepared is not None and model.commission_rate is None:
-        rows, outside = foremost(asked, release.prepared, rows, removed, brief.rank_by)
+        rows, outside = foremost(asked, brief, release.prepared, rows, removed)
         counted = removed.counts
     else:
         outside, counted = {}, None
     rows = np.union1d(rows, must)
     found, deliverable = _scored(asked, rows)
-    keep = _affordable(asked, found, np.isin(found.rows, must), removed if counted is None else Removed())
+    keep = _affordable(asked, brief, found, np.isin(found.rows, must), removed if counted is None else Removed())
     found = replace(found.part(keep), removed=removed.counts if counted is None else counted)
     return _described(release, brief, found, tuple(deliverable[k] for k in keep), outside)
 
@@ -163,8 +164,10 @@ def _scored(asked: Asked, rows: Ints) -> tuple[Candidates, list[str | None]]:
     return every.part(order), [None if kind < 0 else words[kind] for kind in kind_of[order]]
 
 
-def _affordable(asked: Asked, found: Candidates, must: Mask, removed: Removed) -> Ints:
-    """Positions of the offers with a fee that the brief allows; a creator is removed with the last offer."""
+def _affordable(asked: Asked, brief: PlanBrief, found: Candidates, must: Mask, removed: Removed) -> Ints:
+    """Positions of the offers that the brief's fees and caps allow; a creator is removed with the last offer."""
+    cost, unknown = costs_in_cents(np.nan_to_num(found.scores.cost)), np.isnan(found.scores.cost)
+    plan = brief.plan
     creators, creator = np.unique(found.rows, return_inverse=True)
     left = np.ones(len(found.rows), dtype=bool)
 
@@ -173,9 +176,16 @@ def _affordable(asked: Asked, found: Candidates, must: Mask, removed: Removed) -
         left = left & (allowed() | must)
         return np.bincount(creator, weights=left, minlength=len(creators)) > 0
 
-    filters = {
+    filters: dict[str, Callable[[], Mask]] = {
         **fee_filters(asked.brief, found.fee, found.source != ESTIMATED),
-        "unknown_fee": lambda: ~np.isnan(found.scores.cost),
+        "unknown_fee": lambda: ~unknown,
+        # product and other cost come on top of a fee
+        "over_budget": lambda: (cost <= cents(brief.budget)) & ~(found.fee > brief.budget),
+        **{
+            name: partial(np.less_equal, cost, cents(spend))
+            for name, cap in (("per_creator_cap", plan.per_creator_cap), ("per_person_cap", plan.per_person_cap))
+            if cap is not None and (spend := cap.spend(brief.budget)) is not None
+        },
     }
     keep = removed.take(
         np.ones(len(creators), dtype=bool),

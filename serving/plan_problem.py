@@ -15,6 +15,7 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 CENT = 100  # hundredths in a unit of the currency
+EDGE = 1e-6  # so that what was rounded to a hundredth stays there
 TAIL = 0.2  # share of the draws that are the lower tail
 
 
@@ -218,3 +219,22 @@ def mask_of(n: int, positions: Ints | Sequence[int]) -> Mask:
     mask = np.zeros(n, dtype=bool)
     mask[positions] = True
     return mask
+
+
+def cents(amount: float) -> int:
+    """An amount that may be spent, in whole hundredths, rounded down."""
+    return int(np.floor(amount * CENT + EDGE))
+
+
+def costs_in_cents(cost: NDArray[np.float64]) -> Ints:
+    """What offers cost, in whole hundredths, rounded up; what is a whole one but for rounding stays there.
+
+    A fee that is the same for everybody is learnt to about a millionth.
+
+    >>> costs_in_cents(np.array([500.0, 0.001, 250.00002])).tolist()
+    [50000, 1, 25000]
+    """
+    exact = np.maximum(cost, 0.0) * CENT
+    nearest = np.round(exact)
+    whole = np.abs(exact - nearest) <= EDGE * np.maximum(exact, 1.0)
+    return np.where(whole, nearest, np.ceil(exact)).astype(np.int64)

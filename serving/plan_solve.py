@@ -67,7 +67,7 @@ def solve(
     until = perf_counter() + seconds
     upper = bound(problem)
     most = max(upper.value, outside)
-    fast = _fast(problem, upper, starts)
+    fast = _fast(problem, upper, starts, until)
     known = -np.inf if fast is None else problem.worth_of(fast)
     needed = np.arange(len(problem)) if fast is None else worth_keeping(problem, known, upper)
     if fast is not None and not needed[~fast[needed]].size:
@@ -101,21 +101,21 @@ def _solution(chosen: Mask, worth: float, proven: float, optimal: bool, over: in
     return Solution(chosen, method, gap, over)
 
 
-def _fast(problem: Problem, upper: Bound, starts: Sequence[Mask]) -> Mask | None:
+def _fast(problem: Problem, upper: Bound, starts: Sequence[Mask], until: float) -> Mask | None:
     few = _foremost(problem, upper, max(LEAST_FAST, 2 * int((upper.reduced > 0).sum())))
     part = problem.part(few)
     inside = [start[few] for start in starts if not start[np.setdiff1d(np.arange(len(problem)), few)].any()]
-    found = solve_greedy(part, tuple(inside))
+    found = solve_greedy(part, tuple(inside), until)
     if problem.risk and found is not None:
-        found = _careful(part, found)
+        found = _careful(part, found, until)
     return None if found is None else mask_of(len(problem), few[found])
 
 
-def _careful(problem: Problem, found: Mask) -> Mask:
+def _careful(problem: Problem, found: Mask, until: float) -> Mask:
     """Plan again with each offer worth, for the part of risk, what it is in the draws that are worst for the set."""
     for _ in range(TAIL_ROUNDS):
         worth = (1.0 - problem.risk) * problem.worth + problem.risk * problem.tail(found)
-        again = solve_greedy(replace(problem, worth=np.maximum(worth, 0.0), risk=0.0))
+        again = solve_greedy(replace(problem, worth=np.maximum(worth, 0.0), risk=0.0), (), until)
         if again is None or problem.worth_of(again) <= problem.worth_of(found):
             break
         found = again

@@ -61,13 +61,15 @@ def _micro_or_macro(case: Case, micro: Outcome, macro: Outcome) -> Conclusion:
     )
     verdict = _past_verdict(case)
     side = _SIDES.get(str(verdict.get("winner")))
-    agrees = side == ("micro_only" if micro.value >= macro.value else "macro_only")
-    if side is not None and agrees:
-        return Conclusion(question="micro_or_macro", winner=side, probability=p, text=f"{verdict['text']} {here}")
     past = f" {verdict['text']}" if verdict.get("text") else ""
-    return Conclusion(
-        question="micro_or_macro", winner=None, probability=p, text=f"{here} The data cannot tell them apart.{past}"
-    )
+    if side is None:
+        text = f"{here} The data cannot tell them apart.{past}"
+    elif side == ("micro_only" if micro.value >= macro.value else "macro_only"):
+        text = f"{verdict['text']} {here}"
+    else:
+        # all else is not equal here: who can be bought for this brief may outweigh what a tier returns on average
+        text = f"{verdict['text']} Among the candidates of this brief it is not ahead, though. {here}"
+    return Conclusion(question="micro_or_macro", winner=side, probability=p, text=text)
 
 
 def _past_verdict(case: Case) -> Mapping[str, Any]:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from features.errors import DataError
 from serving.plan_answers import Plan, PlanAnswer
-from serving.plan_limits import cents, costs_in_cents
-from serving.plan_problem import Losses, Mask, Problem, Row, mask_of
+from serving.plan_problem import Losses, Mask, Problem, Row, cents, costs_in_cents, mask_of
 from serving.plan_solve import Solution, solve
 from serving.stage import Floats
 from training.sample_truth import Truth

@@ -71,7 +71,8 @@ def full_disk(place, home, *words):
     return subprocess.run(
         [SCRIPTS / "influencer-roi", *map(str, words)], preexec_fn=limit,
         # Python does not notice when it writes but half of a .pyc, and stumbles over it ever after
-        env={**place.environment(home), "PYTHONDONTWRITEBYTECODE": "1"}, cwd=place.cwd, capture_output=True, text=True, timeout=300, check=False,
+        env={**place.environment(home), "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=place.cwd, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

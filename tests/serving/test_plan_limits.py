@@ -9,8 +9,9 @@ import pytest
 from features.plan_options import parse_plan
 from serving.model import ExtraCost
 from serving.plan_case import build_case
-from serving.plan_limits import Infeasible, cents, costs_in_cents
+from serving.plan_limits import Infeasible
 from serving.plan_offers import plan_offers
+from serving.plan_problem import cents, costs_in_cents
 from serving.planning import plan
 from serving.release import Release
 from tests.serving.fast_scoring import with_profile
