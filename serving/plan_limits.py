@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from serving.plan_problem import CENT, EDGE, Caps, Losses, Problem, Row, cents
 
 Ints = NDArray[np.int64]
 
-SECONDS = 5.0  # for finding out what to relax
+SECONDS = 4.0  # for finding out what to relax
+NEAR_ENOUGH = 1e-3  # relative gap of the smallest budget, which is one that does in any case
 ROUNDS = 20  # of looking for the smallest budget
 
 
@@ -61,11 +63,11 @@ def explain(brief: PlanBrief, at: Callable[[float], Problem]) -> Infeasible:
         brief: what was asked for.
         at: the problem with another budget, and the limits that are shares of it.
     """
-    budget = brief.budget
+    budget, until = brief.budget, perf_counter() + SECONDS
     for _ in range(ROUNDS):
         cheapest = _cheapest(at(budget))
         try:
-            found = solve_exact(cheapest, None, SECONDS)
+            found = solve_exact(cheapest, None, max(until - perf_counter(), 0.1), NEAR_ENOUGH)
         except Impossible:
             return _to_relax(cheapest)
         if found is None:
@@ -77,6 +79,8 @@ def explain(brief: PlanBrief, at: Callable[[float], Problem]) -> Infeasible:
                 f"the smallest budget is {budget:,.2f}. Raise the budget, or relax those",
                 field="budget",
             )
+        if least <= budget:
+            break  # there is a set, but none was found in time
         # more budget raises what limits ask for as a share of it, so ask again
         budget = least
     return Infeasible("plan: nothing was found that keeps all limits; relax one of them", field="plan")
@@ -101,7 +105,7 @@ def _to_relax(problem: Problem) -> Infeasible:
             must=() if name == "plan.must_include" else problem.must,
         )
         try:
-            solve_exact(without, None, SECONDS)
+            solve_exact(without, None, SECONDS, NEAR_ENOUGH)
         except Impossible:
             continue
         return Infeasible(

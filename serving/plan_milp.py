@@ -105,7 +105,7 @@ class _Program:
         self._tail = columns + len(self._steps)
         self.columns = self._tail + bool(self._tails)
         # worths of one order of magnitude, whatever the currency
-        self.unit = 1.0 / max(float(problem.worth.max(initial=0.0)), 1e-12)
+        self.unit = 1.0 / max(float(problem.worth.max(initial=0.0)), float(problem.price.max(initial=0.0)), 1e-12)
         self._rows: list[tuple[list[int], list[float], float, float]] = []
         self._build()
 

@@ -11,7 +11,7 @@ from serving.plan_answers import Method
 from serving.plan_bound import Bound, bound, worth_keeping
 from serving.plan_greedy import solve_greedy
 from serving.plan_milp import RELATIVE_GAP, Impossible, Solved, solve_exact
-from serving.plan_problem import Mask, Problem, mask_of
+from serving.plan_problem import Losses, Mask, Problem, mask_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -68,6 +68,8 @@ def solve(
     upper = bound(problem)
     most = max(upper.value, outside)
     fast = _fast(problem, upper, starts, until)
+    if fast is None:
+        fast = _any(problem, upper, until)
     known = -np.inf if fast is None else problem.worth_of(fast)
     needed = np.arange(len(problem)) if fast is None else worth_keeping(problem, known, upper)
     if fast is not None and not needed[~fast[needed]].size:
@@ -109,6 +111,19 @@ def _fast(problem: Problem, upper: Bound, starts: Sequence[Mask], until: float) 
     if problem.risk and found is not None:
         found = _careful(part, found, until)
     return None if found is None else mask_of(len(problem), few[found])
+
+
+def _any(problem: Problem, upper: Bound, until: float) -> Mask | None:
+    """Any set that keeps limits which are hard to keep, improved; None where time was up first."""
+    few = _foremost(problem, upper, MOST_EXACT)
+    part, none = problem.part(few), np.zeros(len(few))
+    plain = replace(part, worth=none, price=none, losses=Losses(), small_loss=0.0, risk=0.0, draws=None)
+    found = solve_exact(plain, None, max(until - perf_counter(), 0.0))
+    if found is None or problem.broken(mask_of(len(problem), few[found.chosen])) is not None:
+        return None
+    better = solve_greedy(part, (found.chosen,), until)
+    best = found.chosen if better is None or part.worth_of(better) < part.worth_of(found.chosen) else better
+    return mask_of(len(problem), few[best])
 
 
 def _careful(problem: Problem, found: Mask, until: float) -> Mask:

@@ -57,11 +57,18 @@ def ui(
     from training import tracking
 
     _require_free(host, port)
-    tracking.prepare(home)
-    typer.echo(f"MLflow UI on http://{host}:{port} (it can take a minute to answer)")
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking.tracking_uri(home)]
-    command += ["--host", host, "--port", str(port)]
+    # its first page is of language models; the runs are further in
+    runs = f"/#/experiments/{tracking.prepare(home)}/runs?workflowType=machine_learning"
+    uri = tracking.tracking_uri(home)
+    if uri.startswith("http"):
+        typer.echo(f"Runs are recorded on a tracking server, whose own UI shows them: {uri}{runs}")
+        return
+    typer.echo(f"MLflow UI: http://{host}:{port}{runs} (it can take a minute to answer)")
+    # what judges language models would start seven more processes
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {**os.environ, **quiet}
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
     sys.stdout.flush()
     os.execve(sys.executable, command, environment)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.check import Report
+from features.errors import DataError
 from features.matrix import NAMES, schema_hash
 from features.settings import load_settings
 from features.value import GOALS
@@ -83,6 +84,8 @@ def train(
         DataError: the data cannot be used; nothing is published then.
     """
     settings = load_settings(config_path(home))
+    # a store that does not answer is told before the work, not after it
+    tracking.prepare(home)
     with engine(engine_name, home, scheduler) as runner, source(folder, settings, as_of, home, runner, say) as found:
         return _train(found, folder, home, promote, trials, FitOptions(seed=seed), say)
 
@@ -137,7 +140,11 @@ def _train(
         beside=lambda folder: keep_beside(folder, data, model, rows, result),
     )  # fmt: skip
     if promoted:
-        tracking.set_champion(home)
+        try:
+            tracking.set_champion(home)
+        except DataError as error:
+            # the version is served whatever MLflow says of it
+            say(f"warning: the alias champion was not moved: {error}")
     return Trained(version, run_id, found.report, result, verdict, promoted, tuned)
 
 

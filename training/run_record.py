@@ -93,7 +93,7 @@ def run_record(training: Training, artefact: Path) -> RunRecord:
     sample, card = training.data.x[rows], training.card
     metrics = _metrics(training)
     return RunRecord(
-        name=f"train {card['as_of']} {card['data']['folder']}",
+        name=f"train {card['as_of']} {card['data']['folder']}: {_verdict(training)}",
         description=describe(card, training.verdict, training.duel, training.champion, training.drift, training.live),
         params=_params(training),
         metrics=metrics,
@@ -199,7 +199,7 @@ def _tags(training: Training, metrics: Mapping[str, float]) -> dict[str, str]:
     gain = metrics.get("gain_over_best_rule")
     return {
         "kind": "train",
-        "verdict": "promote" if training.verdict.promote else "do not promote",
+        "verdict": _verdict(training),
         **training.verdict.tags(),
         "synthetic": str(card["synthetic"]).lower(),
         "data_digest": card["data"]["digest"],
@@ -208,6 +208,10 @@ def _tags(training: Training, metrics: Mapping[str, float]) -> dict[str, str]:
         "compared_with": duel.champion if isinstance(duel, Duel) else "",
         "code": training.around.code,
     }
+
+
+def _verdict(training: Training) -> str:
+    return "promote" if training.verdict.promote else "do not promote"
 
 
 def _tables(training: Training) -> dict[str, pl.DataFrame]:

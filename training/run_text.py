@@ -38,7 +38,8 @@ def describe(
     data, metrics = card["data"], card["metrics"]
     judged = "nothing could be judged" if metrics["judged"] is None else f"judged on {metrics['judged']}"
     parts = [
-        f"**{answer(metrics, duel)}**",
+        f"**{'PROMOTE' if verdict.promote else 'DO NOT PROMOTE'}{' (SYNTHETIC data)' if card['synthetic'] else ''}: "
+        f"{answer(metrics, duel)}**",
         f"Funnel of {len(card['stages'])} stages on {data['placements_settled']} settled placements of {kind}, as of "
         f"{card['as_of']}; {judged}.",
         verdict.text(),

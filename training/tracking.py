@@ -180,10 +180,14 @@ def recorded(home: Path) -> bool:
     return not is_own() or (home / "mlflow" / "mlflow.db").exists()
 
 
-def prepare(home: Path) -> None:
-    """Create or migrate the store once, before anything else writes to it."""
-    with connected(home):
-        pass
+def prepare(home: Path) -> str:
+    """Create or migrate the store once, before anything else writes to it; returns the experiment's id.
+
+    Raises:
+        DataError: the store does not answer.
+    """
+    with connected(home) as mlflow:
+        return str(mlflow.get_experiment_by_name(EXPERIMENT).experiment_id)
 
 
 def log_run(home: Path, record: RunRecord) -> tuple[str | None, str]:
@@ -193,7 +197,8 @@ def log_run(home: Path, record: RunRecord) -> tuple[str | None, str]:
         The registered version, or None, and the run's id.
     """
     with connected(home) as mlflow, mlflow.start_run(run_name=record.name, description=record.description) as run:
-        mlflow.set_tags(dict(record.tags))
+        # else MLflow names the path of the program on this machine
+        mlflow.set_tags({**record.tags, "mlflow.source.name": "influencer-roi"})
         mlflow.log_params(dict(record.params))
         mlflow.log_metrics(dict(record.metrics))
         for name, (frame, source) in record.datasets.items():

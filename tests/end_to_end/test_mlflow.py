@@ -55,7 +55,7 @@ def artifacts(mlflow, run, tmp_path_factory):
 
 
 def test_a_run_says_what_it_is(run):
-    assert run.info.run_name == "train 2026-07-01 market"
+    assert run.info.run_name in ("train 2026-07-01 market: promote", "train 2026-07-01 market: do not promote")
     assert run.info.status == "FINISHED"
     description = run.data.tags["mlflow.note.content"]
     assert description.startswith("**First model: there is no version in force to compare with. Better than")

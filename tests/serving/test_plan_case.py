@@ -55,6 +55,23 @@ def test_equal_creators_lose_to_the_first_by_name_only(release, ids):
     assert problem.kept(both)[[one, two]].tolist() == pytest.approx([1.0, 1 - 0.5 * 0.8])
 
 
+def test_whoever_brings_more_if_posted_was_there_first(release, ids):
+    """90 is expected of one who posts every other time, 100 of one who always does: the first brings more if posted."""
+    case = case_of(release, ids, budget=1e6)
+    n = len(case.offers)
+    one, two = 0, int(np.flatnonzero(case.offers.creator != case.offers.creator[0])[0])
+    value, delivery = np.full(n, 100.0), np.full(n, 1.0)
+    value[two], delivery[two] = 90.0, 0.5
+    scores = replace(case.offers.found.scores, value=value)
+    found = replace(case.offers.found, scores=scores)
+    offers = replace(case.offers, found=found, delivery=delivery, audience=np.full(n, 5e4))
+    catalogue = _Measured(release.catalogue, Pairs(np.array([one]), np.array([two]), np.array([0.5]), np.array([True])))
+    problem = build_case(replace(release, catalogue=catalogue), case.brief, offers).problem
+    both = np.zeros(n, dtype=bool)
+    both[[one, two]] = True
+    assert problem.kept(both)[[one, two]].tolist() == pytest.approx([1 - 0.5 * 0.5, 1.0])
+
+
 class _Measured:
     """A catalogue in which some pairs share an audience."""
 

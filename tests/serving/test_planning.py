@@ -143,7 +143,9 @@ def test_the_slow_way_meets_what_it_is_for(releases):
 def test_any_request_is_planned_within_its_limits_or_refused_in_words(markets, seed):
     release = markets[seed % 2]
     brief = parse_plan(random_request(np.random.default_rng(seed), release, 40 if seed % 4 else None))
-    answer, refused = answer_or_refusal(release, brief, curve=seed % 5 == 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "SECONDS", 0.5)  # all this is true of any plan, the best or not
+        answer, refused = answer_or_refusal(release, brief, curve=seed % 5 == 0)
     if answer is None:
         assert refused.field
         assert str(refused)
@@ -328,7 +330,7 @@ def test_screening_finds_the_same_plan(world, monkeypatch):
             patch.setattr(plan_foremost, "MOST", 80)
             fast = planned(release, rank_by=rank_by, budget=budget)
         assert fast.plan.solved.candidates < exact.plan.solved.candidates
-        assert (fast.considered, fast.filtered_out) == (exact.considered, exact.filtered_out)
+        assert (fast.considered, fast.filtered_out.keys()) == (exact.considered, exact.filtered_out.keys())
         if rank_by == "impressions":
             # whoever was left out was not bounded
             assert (fast.plan.solved.method, fast.plan.solved.gap) == ("greedy", None)

@@ -96,7 +96,7 @@ def record(later, tmp_path_factory):
 def test_a_first_run_has_everything_but_what_it_cannot_be_compared_with(first_record):
     assert first_record.figures.keys() == OF_RESULT | {"factor_importance", "shap_summary"}
     assert first_record.tables.keys() == {"data", "backtest", "slices", "worst_misses"}
-    assert first_record.description.startswith("**First model")
+    assert first_record.description.startswith("**PROMOTE (SYNTHETIC data): First model")
     assert not [name for name in first_record.metrics if name.startswith(("champion/", "drift/", "exposure/"))]
     assert first_record.tags["compared_with"] == ""
 

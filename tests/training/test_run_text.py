@@ -37,7 +37,7 @@ def moved(column, state):
 )
 def test_the_first_line_is_the_answer(met, first):
     text = describe(made_card(), VERDICT, met, made_card(), None, LIVE)
-    assert text.splitlines()[0].startswith(f"**{first}")
+    assert text.splitlines()[0].startswith(f"**DO NOT PROMOTE (SYNTHETIC data): {first}")
     assert text.splitlines()[0].endswith("**")
 
 
