@@ -7,7 +7,7 @@ import pytest
 from features.matrix import NAMES
 from features.plan_options import parse_plan
 from serving.plan_alternatives import best_size, budget_curve, by_cost_per_engagement, sensitivity, single_sizes
-from serving.plan_case import build_case
+from serving.plan_case import build_case, other_fees
 from serving.plan_offers import plan_offers
 from serving.plan_solve import solve
 from tests.serving.random_plans import mixed
@@ -109,6 +109,13 @@ def test_other_worlds(case, best):
     dearer, cheaper = found.fees_plus_20, found.fees_minus_20
     assert dearer.expected_value < value < cheaper.expected_value
     assert found.delivery_minus_10.expected_value < value
+    for factor, one in ((1.2, dearer), (0.8, cheaper)):
+        other = other_fees(case, factor)
+        again = solve(other.problem, 30.0, starts=(best,), exact=False).chosen
+        assert one.total_cost == pytest.approx(other.cost[again].sum())
+        assert one.expected_value == pytest.approx(
+            (case.offers.found.scores.value * case.problem.kept(again))[again].sum()
+        )
     for one in (dearer, cheaper, found.delivery_minus_10, found.engagement_minus_20):
         before = set(case.offers.ids[best].tolist())
         assert one.total_cost <= 2500.0

@@ -177,6 +177,17 @@ def test_a_careful_plan_is_safer_and_expects_less():
     assert chosen == {0: [0], 0.1: [0], 0.5: [1, 2], 1: [1, 2]}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_careful_plan_of_many_is_proven(seed):
+    """The tail of each set found is bounded until it is what it was taken for."""
+    problem = many(40, seed, budget=4000)
+    luck = np.random.default_rng(seed).gamma(1, 1, (40, 100))
+    problem = replace(problem, draws=problem.worth[:, None] * luck / luck.mean(axis=1)[:, None], risk=0.5)
+    found = solve(problem, 30.0)
+    assert found.method == "optimal"
+    assert found.gap <= PROVEN
+
+
 def test_a_feasible_set_is_found_among_many_though_limits_are_hard(monkeypatch):
     """The fast way finds nothing, and there are more offers than the program takes."""
     monkeypatch.setattr(plan_solve, "MOST_EXACT", 40)
