@@ -162,8 +162,11 @@ class Basket:
         problem = self.problem
         gains = problem.worth * self._kept - problem.price - self._taken
         if problem.small_loss and self._no_big and problem.big is not None and problem.small is not None:
-            lost = float((problem.worth * self._kept)[self.chosen & problem.small].sum()) * problem.small_loss
-            gains = gains - np.where(problem.big, lost, 0.0)
+            # the first big one lowers every small one in the set, but nobody loses the same part twice
+            worth = np.where(self.chosen & problem.small, problem.worth * self._kept, 0.0)
+            losses, twice = problem.losses, np.zeros(len(problem))
+            np.add.at(twice, losses.beside, worth[losses.of] * losses.share)
+            gains = gains - np.where(problem.big, problem.small_loss * (worth.sum() - twice), 0.0)
         return np.asarray(gains)
 
     def _value(self) -> None:
