@@ -43,7 +43,8 @@ class Solved(Part):
     """How the picks were found.
 
     `optimal`: no better set exists among the offers; `time_limit`: the best set when time was up; `greedy`: by pricing
-    budget and slots. `gap` is the most by which a better set could exceed it, relatively; None where nothing is proven.
+    budget and slots, or the best of the offers that do best by such prices. `gap` is the most by which a better set
+    could exceed it, relatively; None where nothing is proven.
     """
 
     method: Method

@@ -34,7 +34,7 @@ def bound(problem: Problem) -> Bound:
     """The least upper bound that prices of the budget and of slots give.
 
     >>> problem = Problem(np.array([6.0, 5.0]), np.zeros(2), np.array([10, 10]), np.arange(2), budget=10)
-    >>> round(bound(problem).value, 6)
+    >>> round(float(bound(problem).value), 6)
     6.0
     """
     # a row that only asks for the least has no end

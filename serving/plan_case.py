@@ -55,17 +55,6 @@ class Case:
         """What each offer is charged to the budget, base currency, shape (n,)."""
         return self.problem.cost / 100.0
 
-    def within(self, positions: Ints) -> "Case":
-        """The same with some of the offers only, ascending."""
-        place = np.full(len(self.offers), -1)
-        place[positions] = np.arange(len(positions))
-        inside = (place[self.pairs.a] >= 0) & (place[self.pairs.b] >= 0)
-        pairs = Pairs(
-            place[self.pairs.a[inside]], place[self.pairs.b[inside]], self.pairs.share[inside],
-            self.pairs.measured[inside],
-        )  # fmt: skip
-        return replace(self, offers=self.offers.part(positions), pairs=pairs, problem=self.problem.part(positions))
-
 
 def build_case(release: Release, brief: PlanBrief, offers: Offers) -> Case:
     """The case as the model sees it."""
@@ -85,28 +74,31 @@ def other_fees(case: Case, factor: float) -> Case:
     found, model = case.offers.found, case.release.model
     # what a commission costs moves with the sale, not with what people ask
     more = (factor - 1.0) * found.fee if model.commission_rate is None else np.zeros(len(found.fee))
-    problem = _problem(case.release, case.brief, case.offers, case.pairs, found.scores.cost + more)
-    return replace(case, problem=problem)
+    return _changed(case, case.brief, case.offers, found.scores.cost + more)
 
 
 def lower_delivery(case: Case, points: float) -> Case:
     """Every probability of delivery lower by as much."""
-    offers = with_delivery(case.offers, np.maximum(case.offers.delivery - points, 0.0))
-    cost = offers.found.scores.cost
-    return replace(case, offers=offers, problem=_problem(case.release, case.brief, offers, case.pairs, cost))
+    return other_values(case, with_delivery(case.offers, np.maximum(case.offers.delivery - points, 0.0)))
 
 
 def other_values(case: Case, offers: Offers) -> Case:
     """The same with other expectations of the same offers."""
-    cost = offers.found.scores.cost
-    return replace(case, offers=offers, problem=_problem(case.release, case.brief, offers, case.pairs, cost))
+    return _changed(case, case.brief, offers, offers.found.scores.cost)
 
 
 def other_budget(case: Case, share: float) -> Case:
     """A share of the budget, and of the limits that are shares of it."""
     brief = case.brief.model_copy(update={"budget": case.brief.budget * share})
-    cost = case.offers.found.scores.cost
-    return replace(case, brief=brief, problem=_problem(case.release, brief, case.offers, case.pairs, cost))
+    return _changed(case, brief, case.offers, case.offers.found.scores.cost)
+
+
+def _changed(case: Case, brief: PlanBrief, offers: Offers, cost: Floats) -> Case:
+    problem, before = _problem(case.release, brief, offers, case.pairs, cost), case.problem
+    if before.risk and before.draws is not None:
+        drawn = before.draws * (problem.worth / np.maximum(before.worth, 1e-12))[:, None]
+        problem = replace(problem, draws=drawn, risk=before.risk)
+    return replace(case, brief=brief, offers=offers, problem=problem)
 
 
 def _problem(release: Release, brief: PlanBrief, offers: Offers, pairs: Pairs, cost: Floats) -> Problem:

@@ -36,10 +36,6 @@ class Draws:
     value: Floats
     cost: Floats
 
-    def part(self, positions: Ints) -> "Draws":
-        """Of some offers."""
-        return Draws(self.value[positions], self.cost[positions])
-
     def totals(self, chosen: NDArray[np.bool_], kept: Floats) -> tuple[Floats, Floats]:
         """Value and cost of a set in every draw, shape (DRAWS,) each.
 

@@ -64,18 +64,6 @@ class Offers:
         """A name of each offer, no two alike."""
         return tuple(f"{one}/{what or ''}" for one, what in zip(self.ids, self.deliverable, strict=True))
 
-    def part(self, positions: Ints) -> "Offers":
-        """Some of them, ascending."""
-        arrays = ("ids", "tier", "platform", "country", "audience", "delivery")
-        return replace(
-            self,
-            **{name: getattr(self, name)[positions] for name in arrays},
-            found=self.found.part(positions),
-            deliverable=tuple(self.deliverable[k] for k in positions),
-            creator=np.unique(self.creator[positions], return_inverse=True)[1],
-            person=np.unique(self.person[positions], return_inverse=True)[1],
-        )
-
     def worth(self, rank_by: str) -> Floats:
         """What the brief wants most of, shape (n,): value unless it names a quantity."""
         scores = self.found.scores

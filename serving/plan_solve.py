@@ -18,6 +18,7 @@ Ints = NDArray[np.int64]
 
 LEAST_FAST = 600  # offers that the fast set is looked for among; more where more of them are worth their price
 MOST_EXACT = 2500  # offers and losses with which the program still ends in seconds
+MOST_CAREFUL = 400  # the same with risk aversion, for which it is run again and again
 MOST_LOSSES = 8000
 MOST_TAILS = 40
 PROVEN = 1e-4  # relative gap that counts as none
@@ -66,34 +67,52 @@ def solve(
     """
     until = perf_counter() + seconds
     upper = bound(problem)
-    most = max(upper.value, outside)
     fast = _fast(problem, upper, starts, until)
     if fast is None:
         fast = _any(problem, upper, until)
+    if problem.risk and fast is not None:
+        upper = _careful_bound(problem, fast, upper)
     known = -np.inf if fast is None else problem.worth_of(fast)
     needed = np.arange(len(problem)) if fast is None else worth_keeping(problem, known, upper)
     if fast is not None and not needed[~fast[needed]].size:
         return _solution(fast, known, max(known, outside), True, len(needed))
-    part = problem.part(needed)
-    if fast is not None and (not exact or len(needed) > MOST_EXACT or len(part.losses) > MOST_LOSSES):
-        return Solution(fast, "greedy", _gap(known, most), len(needed))
-    if len(needed) > MOST_EXACT:
-        # nothing known keeps all limits: leave out what matters least
-        needed = _foremost(problem, upper, MOST_EXACT)
-        part = problem.part(needed)
+    if fast is not None and not exact:
+        return Solution(fast, "greedy", _gap(known, max(upper.value, outside)), len(needed))
+    needed, left_out = _fewer(problem, upper, needed, fast)
+    part, left_out = problem.part(needed), max(left_out, outside)
+    if fast is not None and len(part.losses) > MOST_LOSSES:
+        return Solution(fast, "greedy", _gap(known, max(upper.value, outside)), len(needed))
     start = None if fast is None else fast[needed]
     found = _exact(part, start, until, gap)
     if found is None:
         if fast is None:
             raise Impossible
-        return Solution(fast, "time_limit", _gap(known, most), len(needed))
+        return Solution(fast, "time_limit", _gap(known, max(upper.value, outside)), len(needed))
     chosen = mask_of(len(problem), needed[found.chosen])
     if problem.broken(chosen) is not None or problem.worth_of(chosen) < known:
         chosen = fast if fast is not None else chosen
     if problem.broken(chosen) is not None:
         raise Impossible
-    proven = max(min(upper.value, max(found.bound, known)), outside)
+    proven = max(min(upper.value, max(found.bound, known)), left_out)
     return _solution(chosen, problem.worth_of(chosen), proven, found.optimal, len(needed))
+
+
+def _careful_bound(problem: Problem, fast: Mask, upper: Bound) -> Bound:
+    """A bound that knows of risk: no set is worth more than in the draws in which a good set does worst."""
+    worth = (1.0 - problem.risk) * problem.worth + problem.risk * problem.tail(fast)
+    careful = bound(replace(problem, worth=np.maximum(worth, 0.0), risk=0.0, draws=None))
+    return careful if careful.value < upper.value else upper
+
+
+def _fewer(problem: Problem, upper: Bound, needed: Ints, fast: Mask | None) -> tuple[Ints, float]:
+    """As many of the needed offers as the program ends with in seconds, and the most a set with another is worth."""
+    most = MOST_CAREFUL if problem.risk else MOST_EXACT
+    if len(needed) <= most:
+        return needed, -np.inf
+    few = np.intersect1d(_foremost(problem, upper, most), needed)
+    few = few if fast is None else np.union1d(few, np.flatnonzero(fast))
+    dropped = np.setdiff1d(needed, few)
+    return few, upper.value + min(float(upper.reduced[dropped].max(initial=-np.inf)), 0.0)
 
 
 def _solution(chosen: Mask, worth: float, proven: float, optimal: bool, over: int) -> Solution:

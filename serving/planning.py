@@ -28,7 +28,7 @@ from serving.release import Release
 from serving.shortlist import sample_of
 from serving.steps import step
 
-SECONDS = 3.0  # for the plan itself
+SECONDS = 2.0  # for the plan itself
 MOST_REPLACED = 50  # picks for which a replacement is looked up
 
 

@@ -84,8 +84,9 @@ def train(
         DataError: the data cannot be used; nothing is published then.
     """
     settings = load_settings(config_path(home))
-    # a store that does not answer is told before the work, not after it
-    tracking.prepare(home)
+    if not tracking.is_own():
+        # a server that does not answer is told before the work, not after it
+        tracking.prepare(home)
     with engine(engine_name, home, scheduler) as runner, source(folder, settings, as_of, home, runner, say) as found:
         return _train(found, folder, home, promote, trials, FitOptions(seed=seed), say)
 

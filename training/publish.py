@@ -311,7 +311,7 @@ def _loads(folder: Path, load: Callable[[Path], object]) -> bool:
 
 def _to_disk(folder: Path) -> None:
     """Wait until all of a folder is on the disk: release.json, which is, may name it next."""
-    for path in [*folder.iterdir(), folder]:
+    for path in [*folder.rglob("*"), folder]:
         opened = os.open(path, os.O_RDONLY)
         try:
             os.fsync(opened)

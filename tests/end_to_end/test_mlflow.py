@@ -58,7 +58,9 @@ def test_a_run_says_what_it_is(run):
     assert run.info.run_name in ("train 2026-07-01 market: promote", "train 2026-07-01 market: do not promote")
     assert run.info.status == "FINISHED"
     description = run.data.tags["mlflow.note.content"]
-    assert description.startswith("**First model: there is no version in force to compare with. Better than")
+    assert description.startswith(
+        "**PROMOTE (SYNTHETIC data): First model: there is no version in force to compare with. Better than"
+    )
     assert "the SYNTHETIC sample market" in description
     assert "PROMOTE" in description
     assert run.data.tags["verdict"] == "promote"

@@ -23,7 +23,7 @@ def served(home):
     """The release file, and what of the store it names, file by file."""
     names = read_release_file(home)
     files = [path for tag in (names.model, names.catalogue) for path in sorted(store_path(home, tag).glob("*"))]
-    return (home / "release.json").read_bytes(), {path.name: path.read_bytes() for path in files}
+    return (home / "release.json").read_bytes(), {str(path): path.read_bytes() for path in files if path.is_file()}
 
 
 def refused(command, *words):

@@ -8,7 +8,7 @@ from features.plan_options import parse_plan
 from serving.plan_case import LEAST_SHARED, build_case, lower_delivery, other_budget, other_fees
 from serving.plan_offers import plan_offers
 from serving.together import Together
-from tests.serving.random_plans import all_sets, mixed
+from tests.serving.random_plans import mixed
 from tests.serving.slow_plan import objective, offers_of
 
 ASKED = {"goal": "conversion", "budget": 3000.0, "product_margin": 0.4, "explain": False}
@@ -93,19 +93,6 @@ def test_a_further_placement_with_a_creator_tires(release):
     kept = np.sort(case.problem.kept(np.ones(n, dtype=bool)))[::-1]
     # half the audience is shared, and 8 % is lost by fatigue, with each one before
     np.testing.assert_allclose(kept, (0.5 * 0.92) ** np.arange(n))
-
-
-def test_part_of_a_case(release, ids):
-    case = case_of(release, ids, {"max_creators": 4}, budget=1e6)
-    positions = np.arange(0, len(case.offers), 2)
-    part = case.within(positions)
-    for small in all_sets(len(positions))[:64]:
-        whole = np.zeros(len(case.offers), dtype=bool)
-        whole[positions] = small
-        assert part.problem.worth_of(small) == pytest.approx(case.problem.worth_of(whole))
-    assert len(part.pairs) == sum(
-        a in positions and b in positions for a, b in zip(case.pairs.a, case.pairs.b, strict=True)
-    )
 
 
 def test_other_fees_deliveries_and_budgets(release, ids):

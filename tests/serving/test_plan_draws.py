@@ -60,9 +60,6 @@ def test_totals_are_of_the_set_alone():
     value, cost = found.totals(chosen, kept)
     np.testing.assert_allclose(value, found.value[0] + 0.5 * found.value[2])
     np.testing.assert_allclose(cost, found.cost[0] + found.cost[2])
-    part = found.part(np.array([2, 0]))
-    np.testing.assert_array_equal(part.value, found.value[[2, 0]])
-    np.testing.assert_array_equal(part.cost, found.cost[[2, 0]])
 
 
 def test_the_interval_of_a_sum_is_that_of_a_simulation():

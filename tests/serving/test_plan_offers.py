@@ -142,12 +142,3 @@ def test_strangers_and_whoever_asks_no_fee_anybody_knows(release):
     with pytest.raises(DataError, match="no fee and no price is known") as refused:
         offered(none)
     assert refused.value.field == "budget"
-
-
-def test_a_part_is_the_same_of_some(release):
-    found = offered(release)
-    positions = np.arange(3, len(found), 7)
-    part = found.part(positions)
-    assert part.names == tuple(found.names[k] for k in positions)
-    assert [part.creator[k] == part.creator[0] for k in range(9)] == [part.ids[k] == part.ids[0] for k in range(9)]
-    np.testing.assert_array_equal(part.worth("value"), found.worth("value")[positions])
