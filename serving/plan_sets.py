@@ -83,7 +83,7 @@ def plan_of(
         for rank, (k, shown) in enumerate(zip(order, fields, strict=True), start=1)
     )
     total = int(case.problem.cost[made.chosen].sum()) / CENT
-    rois = made.value_draws / np.maximum(made.cost_draws, case.release.model.basis.cost_floor) - 1.0
+    rois = _rois(case, made, total)
     low, high = interval_of(made.value_draws)
     some = bool(len(positions))
     roi_low, roi_high = interval_of(rois)
@@ -95,10 +95,10 @@ def plan_of(
         value_low=low,
         value_high=high,
         lost_to_overlap=max(float((alone - added)[made.chosen].sum()), 0.0),
-        roi=made.value / max(total, case.release.model.basis.cost_floor) - 1.0 if some else None,
+        roi=_roi(case, made, total) if some else None,
         roi_low=roi_low if some else None,
         roi_high=roi_high if some else None,
-        p_profit=float((made.value_draws > made.cost_draws).mean()) if some else None,
+        p_profit=float((rois > 0).mean()) if some else None,
         unique_reach=_reach(case, made),
         spend_by=SpendBy(
             tier=_by(offers.tier[positions], cost[positions]),
@@ -113,6 +113,19 @@ def plan_of(
             solved_over=solved_over,
         ),
     )
+
+
+def _roi(case: Case, made: Outcome, total: float) -> float:
+    return made.value / max(total, case.release.model.basis.cost_floor) - 1.0
+
+
+def _rois(case: Case, made: Outcome, total: float) -> Floats:
+    """Equally likely ROIs of the set, shape (draws,)."""
+    model = case.release.model
+    if model.commission_rate is not None:
+        # the cost moves with the sale, so ROI is the same whatever is sold
+        return np.full(len(made.value_draws), _roi(case, made, total))
+    return np.asarray(made.value_draws / np.maximum(made.cost_draws, model.basis.cost_floor) - 1.0)
 
 
 def _plan_fields(case: Case, made: Outcome, offer: int) -> dict[str, Any]:

@@ -67,6 +67,9 @@ def test_who_costs_nothing_is_bought_with_any_budget(bare):
 
 def test_commissions_move_with_sales(bare):
     answer = planned(bare["commission"], budget=3000.0)
+    # whatever is sold, the commission is a share of it: no luck changes the return of the whole
+    assert answer.plan.roi_low == answer.plan.roi == answer.plan.roi_high
+    assert answer.plan.p_profit == 1.0
     found = answer.plan
     assert 0 < found.total_cost <= 3000.0
     for pick in found.picks:
