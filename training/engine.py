@@ -89,8 +89,9 @@ class DaskEngine:
                 bucket: self._client.submit(_run, self._code, task, bucket, *sent, pure=False, retries=RETRIES)
                 for bucket in buckets
             }
-        # a ValueError is what the scheduler says if the last worker goes while it is sent something
-        except (OSError, ClosedClientError, ValueError) as error:
+        except (KeyError, ValueError):
+            return {}  # what the scheduler says if a worker goes while it is sent something: others may be left
+        except (OSError, ClosedClientError) as error:
             raise DataError(
                 f"the Dask cluster was lost: its scheduler does not answer, or no worker is left ({error}). "
                 "See their logs, start them again, then run this again"

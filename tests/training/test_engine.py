@@ -138,28 +138,41 @@ def test_a_cluster_lost_in_mid_run_is_named(tmp_path: Path, monkeypatch: pytest.
 
 
 class Shaky:
-    """A client whose connection breaks while it fetches the first result of bucket 1."""
+    """A client of which one thing fails once: the scatter, or fetching the first result of bucket 1."""
 
-    def __init__(self) -> None:
-        self.broken = False
+    def __init__(self, scatter: Exception | None = None, result: Exception | None = None) -> None:
+        self.errors = {"scatter": scatter, "result": result}
 
     def scatter(self, data: list[Any], **_: Any) -> list[Any]:
+        self.fail("scatter")
         return data
 
     def submit(self, function: Any, *arguments: Any, **_: Any) -> Any:
         def result() -> Any:
-            if arguments[2] == 1 and not self.broken:
-                self.broken = True
-                raise CommClosedError("in <TCP (closed)>")
+            if arguments[2] == 1:
+                self.fail("result")
             return function(*arguments)
 
         return SimpleNamespace(result=result, status="finished")
 
+    def fail(self, step: str) -> None:
+        error, self.errors[step] = self.errors[step], None
+        if error is not None:
+            raise error
 
-def test_a_result_that_cannot_be_fetched_is_computed_again() -> None:
-    client = Shaky()
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        Shaky(result=CommClosedError("in <TCP (closed)>")),
+        # a worker that goes while it is sent something: what the scheduler says depends on how far it is
+        Shaky(scatter=KeyError("tcp://127.0.0.1:45599")),
+        Shaky(scatter=ValueError("Can not use replicate to delete data")),
+    ],
+)
+def test_what_is_lost_with_one_worker_is_computed_again(client: Shaky) -> None:
     assert list(DaskEngine(client).map(double, range(4), 3)) == [0, 3, 6, 9]
-    assert client.broken
+    assert client.errors == {"scatter": None, "result": None}
 
 
 def run_out(bucket: int) -> int:
