@@ -6,6 +6,7 @@ are tried.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -18,6 +19,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SLOT_PRICES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 100.0)  # of a slot, in average costs of a slot's share of the budget
+DEAR = 1e15  # price of a slot at which only the largest counts
+REFINED = 4  # times that prices between the best ones are tried
 ROUNDS = 5  # of exchanges, at most
 TRIED = 10  # replacements of a pick that limits may refuse
 EXCHANGED = 60  # picks tried for exchange in a round, at most
@@ -34,14 +37,32 @@ def solve_greedy(problem: Problem, starts: tuple[Mask, ...] = (), until: float =
     shop = Shop(problem)
     slot = problem.budget / max(_most_offers(problem), 1)
     found = [kept for start in starts if (kept := _within(shop, start)) is not None]
-    for price in SLOT_PRICES:
-        filled = _filled(shop, np.zeros(len(problem), dtype=bool), price * slot)
-        if filled is not None:
-            found.append(filled)
+    found += _priced(shop, slot, until)
     if not found:
         return None
     best = max(found, key=problem.worth_of)
     return _exchanged(shop, best, until)
+
+
+def _priced(shop: Shop, slot: float, until: float) -> list[Mask]:
+    """Sets bought at several prices of a slot, in average costs of one: all SLOT_PRICES, then between the best ones."""
+    nobody = np.zeros(len(shop.problem), dtype=bool)
+    worth: dict[float, float] = {}
+    found = []
+    prices = list(SLOT_PRICES)
+    for _ in range(REFINED + 1):
+        for price in prices:
+            if worth and perf_counter() > until:
+                break
+            filled = _filled(shop, nobody, price * slot)
+            worth[price] = -np.inf if filled is None else shop.problem.worth_of(filled)
+            if filled is not None:
+                found.append(filled)
+        tried = sorted(worth)
+        best = tried.index(max(tried, key=lambda price: worth[price]))
+        near = tried[max(best - 1, 0) : best + 2]
+        prices = [(low + high) / 2.0 for low, high in pairwise(near)]
+    return found
 
 
 def solve_in_order(problem: Problem, order: Ints) -> Mask | None:
@@ -129,9 +150,10 @@ def _exchanged(shop: Shop, best: Mask, until: float) -> Mask:
                 continue
             rest = best.copy()
             rest[pick] = False
-            filled = _filled(shop, rest, 0.0, int(pick))
-            if filled is not None and problem.worth_of(filled) > worth * (1 + 1e-12) + 1e-12:
-                best, worth = filled, problem.worth_of(filled)
+            for price in (0.0, DEAR):
+                filled = _filled(shop, rest, price, int(pick))
+                if filled is not None and problem.worth_of(filled) > worth * (1 + 1e-12) + 1e-12:
+                    best, worth = filled, problem.worth_of(filled)
         if worth <= before:
             break
     return best

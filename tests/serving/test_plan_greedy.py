@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.plan_greedy import replacements, solve_greedy
+from serving.plan_basket import Shop
+from serving.plan_greedy import _exchanged, replacements, solve_greedy
+from serving.plan_milp import solve_exact
 from serving.plan_problem import Losses, Problem, Row, mask_of
 from tests.serving.random_plans import best_of_all, keeping, random_problem, worths
 
@@ -49,6 +51,27 @@ def test_slots_are_spent_on_big_ones():
     two = Row("plan.max_creators", np.arange(4), np.ones(4, dtype=int), True, -np.inf, 2)
     problem = plain([10, 11, 60, 70], [10, 10, 100, 100], 200, rows=(two,))
     assert np.flatnonzero(solve_greedy(problem)).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4, 7])
+def test_nearly_the_best_where_both_money_and_slots_are_scarce(seed):
+    """Which price of a slot is right lies between those that are tried at first."""
+    rng = np.random.default_rng(seed)
+    cost = np.exp(rng.normal(5, 1.5, 300))
+    worth = cost**0.6 * np.exp(rng.normal(0, 1, 300))
+    slots = Row("plan.max_creators", np.arange(300), np.ones(300, dtype=int), True, -np.inf, 8)
+    problem = plain(worth, np.ceil(cost).astype(int), int(6 * cost.mean()), rows=(slots,))
+    best = solve_exact(problem, None, 60.0)
+    assert best.optimal
+    assert problem.worth_of(solve_greedy(problem)) >= 0.98 * problem.worth_of(best.chosen)
+
+
+def test_the_money_of_a_pick_left_out_may_buy_one_dearer():
+    """By return the third comes next; the last, which the rest of the budget can buy too, is worth more."""
+    two = Row("plan.max_creators", np.arange(4), np.ones(4, dtype=int), True, -np.inf, 2)
+    problem = plain([30, 29, 28, 55], [10, 10, 10, 90], 100, rows=(two,))
+    start = np.array([True, True, False, False])
+    assert np.flatnonzero(_exchanged(Shop(problem), start, np.inf)).tolist() == [0, 3]
 
 
 def test_what_a_big_one_takes_away_counts():
