@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from features.overlap import Pairs
 from features.plan_options import PlanBrief
 from features.settings import PlanSettings
-from serving.plan_draws import Draws, draw_offers
+from serving.plan_draws import DRAWS, Draws, draw_offers
 from serving.plan_limits import caps, limits
 from serving.plan_offers import Offers, with_delivery
 from serving.plan_problem import Losses, Problem, cents, costs_in_cents
@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 # Placements of one plan are more alike than those of a past campaign - chosen by one model for one brief, they share
 # its error - so what they are taken to share is never less than this (measured: docs/quality.md, "Plans").
 LEAST_SHARED = 0.03
+BLOCK = 500  # offers drawn at a time
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,12 @@ def build_case(release: Release, brief: PlanBrief, offers: Offers) -> Case:
     case = Case(release, brief, offers, pairs, _problem(release, brief, offers, pairs, offers.found.scores.cost))
     if not brief.plan.risk:
         return case
-    # worth of a quantity varies as the value does
-    draws = case.draws(np.arange(len(offers)))
+    drawn = np.empty((len(offers), DRAWS), dtype=np.float32)
     value = np.maximum(offers.found.scores.value, 1e-12)
-    drawn = draws.value / value[:, None] * case.problem.worth[:, None]
+    for begin in range(0, len(offers), BLOCK):
+        own = np.arange(begin, min(begin + BLOCK, len(offers)))
+        # worth of a quantity varies as the value does
+        drawn[own] = case.draws(own).value * (case.problem.worth[own] / value[own])[:, None]
     return replace(case, problem=replace(case.problem, draws=drawn, risk=brief.plan.risk))
 
 
@@ -96,7 +99,8 @@ def other_budget(case: Case, share: float) -> Case:
 def _changed(case: Case, brief: PlanBrief, offers: Offers, cost: Floats) -> Case:
     problem, before = _problem(case.release, brief, offers, case.pairs, cost), case.problem
     if before.risk and before.draws is not None:
-        drawn = before.draws * (problem.worth / np.maximum(before.worth, 1e-12))[:, None]
+        changed = (problem.worth / np.maximum(before.worth, 1e-12)).astype(np.float32)
+        drawn = before.draws.astype(np.float32, copy=False) * changed[:, None]
         problem = replace(problem, draws=drawn, risk=before.risk)
     return replace(case, brief=brief, offers=offers, problem=problem)
 

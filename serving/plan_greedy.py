@@ -36,7 +36,8 @@ def solve_greedy(problem: Problem, starts: tuple[Mask, ...] = (), until: float =
     """
     shop = Shop(problem)
     slot = problem.budget / max(_most_offers(problem), 1)
-    found = [kept for start in starts if (kept := _within(shop, start)) is not None]
+    found = [start.copy() for start in starts if problem.broken(start) is None]
+    found += [kept for start in starts if (kept := _within(shop, start)) is not None]
     found += _priced(shop, slot, until)
     if not found:
         return None

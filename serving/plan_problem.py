@@ -116,7 +116,8 @@ class Problem:
         big: offers that lower the worth of those in `small` by `small_loss`, however many there are; shape (n,).
         small: see `big`.
         small_loss: 0 where nothing of the kind is known.
-        draws: equally likely worths of each offer by itself, drawn together, shape (n, s); only `risk` needs them.
+        draws: equally likely worths of each offer by itself, drawn together, shape (n, s); only `risk` needs them, and
+            float32 will do.
         risk: what counts is (1 - risk) x expected worth + risk x mean of the TAIL worst draws, both less the price.
         caps: limits of each creator or person.
     """
@@ -132,7 +133,7 @@ class Problem:
     big: Mask | None = None
     small: Mask | None = None
     small_loss: float = 0.0
-    draws: Floats | None = None
+    draws: Floats | NDArray[np.float32] | None = None
     risk: float = 0.0
     caps: tuple[Caps, ...] = ()
 
@@ -161,7 +162,7 @@ class Problem:
         kept = self.kept(chosen)[chosen]
         total = (self.draws[chosen] * kept[:, None]).sum(axis=0)
         worst = np.argsort(total, kind="stable")[: max(round(TAIL * len(total)), 1)]
-        return np.asarray(self.draws[:, worst].mean(axis=1))
+        return np.asarray(self.draws[:, worst].mean(axis=1, dtype=np.float64))
 
     def broken(self, chosen: Mask) -> str | None:
         """The first limit that a set does not keep, or None.

@@ -12,6 +12,7 @@ from serving.plan_bound import Bound, bound, worth_keeping
 from serving.plan_greedy import solve_greedy
 from serving.plan_milp import RELATIVE_GAP, Impossible, Solved, solve_exact
 from serving.plan_problem import Losses, Mask, Problem, mask_of
+from serving.plan_risk import careful_bound, careful_sets
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,8 +22,8 @@ MOST_EXACT = 2500  # offers and losses with which the program still ends in seco
 MOST_CAREFUL = 400  # the same with risk aversion, for which it is run again and again
 MOST_LOSSES = 8000
 MOST_TAILS = 40
+BOLD, CAREFUL = 0.3, 0.4  # shares of the time for the best set without risk, and for good ones with it
 PROVEN = 1e-4  # relative gap that counts as none
-TAIL_ROUNDS = 4
 NEGLIGIBLE = 1e-9  # of the largest worth: what the program itself rounds
 
 
@@ -70,8 +71,10 @@ def solve(
     fast = _fast(problem, upper, starts, until)
     if fast is None:
         fast = _any(problem, upper, until)
+    tails: tuple[Floats, ...] = ()
     if problem.risk and fast is not None:
-        upper = _careful_bound(problem, fast, upper)
+        fast, tails = _careful(problem, upper, fast, seconds, gap=gap, exact=exact)
+        upper = careful_bound(problem, tails, upper)
     known = -np.inf if fast is None else problem.worth_of(fast)
     needed = np.arange(len(problem)) if fast is None else worth_keeping(problem, known, upper)
     if fast is not None and not needed[~fast[needed]].size:
@@ -83,7 +86,7 @@ def solve(
     if fast is not None and len(part.losses) > MOST_LOSSES:
         return Solution(fast, "greedy", _gap(known, max(upper.value, outside)), len(needed))
     start = None if fast is None else fast[needed]
-    found = _exact(part, start, until, gap)
+    found = _exact(part, start, until, gap, [tail[needed] for tail in tails])
     if found is None:
         if fast is None:
             raise Impossible
@@ -95,13 +98,6 @@ def solve(
         raise Impossible
     proven = max(min(upper.value, max(found.bound, known)), left_out)
     return _solution(chosen, problem.worth_of(chosen), proven, found.optimal, len(needed))
-
-
-def _careful_bound(problem: Problem, fast: Mask, upper: Bound) -> Bound:
-    """A bound that knows of risk: no set is worth more than in the draws in which a good set does worst."""
-    worth = (1.0 - problem.risk) * problem.worth + problem.risk * problem.tail(fast)
-    careful = bound(replace(problem, worth=np.maximum(worth, 0.0), risk=0.0, draws=None))
-    return careful if careful.value < upper.value else upper
 
 
 def _fewer(problem: Problem, upper: Bound, needed: Ints, fast: Mask | None) -> tuple[Ints, float]:
@@ -123,12 +119,10 @@ def _solution(chosen: Mask, worth: float, proven: float, optimal: bool, over: in
 
 
 def _fast(problem: Problem, upper: Bound, starts: Sequence[Mask], until: float) -> Mask | None:
-    few = _foremost(problem, upper, max(LEAST_FAST, 2 * int((upper.reduced > 0).sum())))
-    part = problem.part(few)
-    inside = [start[few] for start in starts if not start[np.setdiff1d(np.arange(len(problem)), few)].any()]
-    found = solve_greedy(part, tuple(inside), until)
-    if problem.risk and found is not None:
-        found = _careful(part, found, until)
+    few = _foremost(problem, upper, _most_fast(upper))
+    for start in starts:
+        few = np.union1d(few, np.flatnonzero(start))
+    found = solve_greedy(problem.part(few), tuple(start[few] for start in starts), until)
     return None if found is None else mask_of(len(problem), few[found])
 
 
@@ -145,15 +139,20 @@ def _any(problem: Problem, upper: Bound, until: float) -> Mask | None:
     return mask_of(len(problem), few[best])
 
 
-def _careful(problem: Problem, found: Mask, until: float) -> Mask:
-    """Plan again with each offer worth, for the part of risk, what it is in the draws that are worst for the set."""
-    for _ in range(TAIL_ROUNDS):
-        worth = (1.0 - problem.risk) * problem.worth + problem.risk * problem.tail(found)
-        again = solve_greedy(replace(problem, worth=np.maximum(worth, 0.0), risk=0.0), (), until)
-        if again is None or problem.worth_of(again) <= problem.worth_of(found):
-            break
-        found = again
-    return found
+def _careful(
+    problem: Problem, upper: Bound, fast: Mask, seconds: float, *, gap: float, exact: bool
+) -> tuple[Mask, tuple[Floats, ...]]:
+    """A good set with risk aversion, and the tails of all sets that were met."""
+    until = perf_counter() + (BOLD + CAREFUL) * seconds
+    # the best without risk is a good one to begin with
+    bold = solve(replace(problem, risk=0.0, draws=None), BOLD * seconds, starts=(fast,), gap=gap, exact=exact).chosen
+    few = np.union1d(_foremost(problem, upper, _most_fast(upper)), np.flatnonzero(bold))
+    sets = [mask_of(len(problem), few[one]) for one in careful_sets(problem.part(few), bold[few], until)]
+    return max(sets, key=problem.worth_of), tuple(problem.tail(one) for one in sets)
+
+
+def _most_fast(upper: Bound) -> int:
+    return max(LEAST_FAST, 2 * int((upper.reduced > 0).sum()))
 
 
 def _foremost(problem: Problem, upper: Bound, most: int) -> Ints:
@@ -171,10 +170,11 @@ def _foremost(problem: Problem, upper: Bound, most: int) -> Ints:
     return np.flatnonzero(keep)
 
 
-def _exact(problem: Problem, start: Mask | None, until: float, gap: float) -> Solved | None:
+def _exact(problem: Problem, start: Mask | None, until: float, gap: float, tails: Sequence[Floats]) -> Solved | None:
     """The program; with risk aversion again and again, until the tail of its answer is what it took it for."""
-    begin = np.zeros(len(problem), dtype=bool) if start is None else start
-    tails = [problem.tail(begin)] if problem.risk else []
+    tails = list(tails)
+    if problem.risk and not tails:
+        tails = [problem.tail(np.zeros(len(problem), dtype=bool))]
     best: Solved | None = None
     least = np.inf  # of the bounds so far: each holds whatever was added later
     for _ in range(MOST_TAILS):

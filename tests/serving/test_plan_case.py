@@ -38,7 +38,8 @@ def test_sets_are_worth_what_the_words_of_the_contract_say(release, ids, rank_by
     rng = np.random.default_rng(0)
     sets = rng.random((60, len(offers))) < 0.5
     slow = objective(release, case.brief, offers, sets)
-    np.testing.assert_allclose([case.problem.worth_of(chosen) for chosen in sets], slow, rtol=1e-9, atol=1e-9)
+    near = 1e-6 if options.get("risk") else 1e-9  # draws are float32
+    np.testing.assert_allclose([case.problem.worth_of(chosen) for chosen in sets], slow, rtol=near, atol=near)
 
 
 def test_equal_creators_lose_to_the_first_by_name_only(release, ids):
