@@ -1,7 +1,9 @@
 """How much any set of offers can be worth at most, and which offers no better set than a known one can hold.
 
-The budget and the number of slots are priced, and all other limits and losses left out: the sum of what each offer is
-worth above its prices bounds every set from above (Lagrangian relaxation; Geoffrion 1974). An offer whose own price
+Limits are priced, and losses and what each creator or person may have left out: the sum of what each offer is worth
+above its prices bounds every set from above (Lagrangian relaxation; Geoffrion 1974). Prices of the budget and of slots
+alone are searched for; those of further limits are the dual values of the linear program, and whatever they are, the
+bound holds. An offer whose own price
 exceeds its worth by more than the bound lies above a set already found is in no better set, so it may be dropped.
 """
 
@@ -9,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linprog
+from scipy.sparse import csr_array, diags_array
 
 from serving.plan_problem import Problem, Row
 
@@ -31,12 +35,21 @@ class Bound:
 
 
 def bound(problem: Problem) -> Bound:
-    """The least upper bound that prices of the budget and of slots give.
+    """The least upper bound that prices of the limits give.
 
     >>> problem = Problem(np.array([6.0, 5.0]), np.zeros(2), np.array([10, 10]), np.arange(2), budget=10)
     >>> round(float(bound(problem).value), 6)
     6.0
     """
+    simple = _of_budget_and_slots(problem)
+    rows = [row for row in problem.rows if not _counts_all(problem, row)]
+    if not rows or not len(problem):
+        return simple
+    every = _of_all_limits(problem)
+    return simple if every is None or simple.value <= every.value else every
+
+
+def _of_budget_and_slots(problem: Problem) -> Bound:
     # a row that only asks for the least has no end
     slots = int(min([len(problem), *(row.high for row in problem.rows if _counts_all(problem, row))]))
     last = min(len(problem) - slots, len(problem) - 1)
@@ -66,6 +79,41 @@ def bound(problem: Problem) -> Bound:
             at_right = at(right)[0]
     value, reduced = min((at(price) for price in (0.0, left, right)), key=lambda found: found[0])
     return Bound(value, reduced)
+
+
+def _of_all_limits(problem: Problem) -> Bound | None:
+    """By prices of all rows; None where the linear program has none."""
+    weights, most = _at_most(problem)
+    worth = problem.worth - problem.price
+    scale = max(float(np.abs(worth).max()), 1e-12)
+    per_row = np.maximum(abs(weights).max(axis=1).toarray().ravel(), 1e-12)
+    solved = linprog(
+        -worth / scale, A_ub=diags_array(1.0 / per_row) @ weights, b_ub=most / per_row, bounds=(0.0, 1.0),
+        method="highs",
+    )  # fmt: skip
+    if solved.status != 0:
+        return None
+    prices = np.maximum(-solved.ineqlin.marginals, 0.0) * scale / per_row
+    reduced = worth - weights.T @ prices
+    return Bound(float(prices @ most + np.maximum(reduced, 0.0).sum()), np.asarray(reduced))
+
+
+def _at_most(problem: Problem) -> tuple[csr_array, Floats]:
+    """The budget and all rows as weights @ chosen <= most: shapes (r, n) and (r,)."""
+    n = len(problem)
+    offers = np.bincount(problem.creator, minlength=1)[problem.creator]
+    columns, values, most = [np.arange(n)], [problem.cost.astype(np.float64)], [float(problem.budget)]
+    for row in problem.rows:
+        weight = row.weight.astype(np.float64)
+        for sign, limit in ((1.0, row.high), (-1.0, -row.low)):
+            if np.isfinite(limit):
+                # of a creator who counts once, all offers together weigh one at most, and one weighs one at least
+                once = row.counts_creators and sign > 0
+                columns.append(row.members)
+                values.append(sign * weight / (offers[row.members] if once else 1.0))
+                most.append(float(limit))
+    starts = np.cumsum([0, *map(len, columns)])
+    return csr_array((np.concatenate(values), np.concatenate(columns), starts), shape=(len(most), n)), np.array(most)
 
 
 def worth_keeping(problem: Problem, known: float, found: Bound) -> Ints:

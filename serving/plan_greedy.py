@@ -49,13 +49,15 @@ def _priced(shop: Shop, slot: float, until: float) -> list[Mask]:
     """Sets bought at several prices of a slot, in average costs of one: all SLOT_PRICES, then between the best ones."""
     nobody = np.zeros(len(shop.problem), dtype=bool)
     worth: dict[float, float] = {}
-    found = []
+    found: list[Mask] = []
     prices = list(SLOT_PRICES)
     for _ in range(REFINED + 1):
         for price in prices:
             if worth and perf_counter() > until:
                 break
             filled = _filled(shop, nobody, price * slot)
+            if filled is not None and not (Basket(shop, filled).gains() > 0)[~filled].any():
+                return [*found, filled]  # everybody is bought who is worth it: nothing is scarce
             worth[price] = -np.inf if filled is None else shop.problem.worth_of(filled)
             if filled is not None:
                 found.append(filled)
@@ -161,21 +163,23 @@ def _exchanged(shop: Shop, best: Mask, until: float) -> Mask:
 
 
 def replacements(problem: Problem, chosen: Mask, picks: Ints) -> dict[int, tuple[int, float]]:
-    """For some picks, by position: the best offer in its place while all others stay, and the change in worth.
+    """For some picks, by position: the best offer of somebody else in its place, and the change in worth.
 
-    A pick without anybody to put in its place is left out; so is one whose creator has other offers in the set.
+    All other picks stay. A pick without anybody to put in its place is left out; so is one whose creator has other
+    offers in the set.
     """
     shop = Shop(problem)
     worth = problem.worth_of(chosen)
     found: dict[int, tuple[int, float]] = {}
+    placements = np.bincount(problem.creator[chosen], minlength=int(problem.creator.max(initial=-1)) + 1)
+    booked = placements[problem.creator] > 0
     for pick in picks:
-        own = problem.creator == problem.creator[pick]
-        if (chosen & own).sum() > 1:
+        if placements[problem.creator[pick]] > 1:
             continue
         rest = chosen.copy()
         rest[pick] = False
         basket = Basket(shop, rest)
-        gains = np.where(basket.allowed() & ~own, basket.gains(), -np.inf)
+        gains = np.where(basket.allowed() & ~booked, basket.gains(), -np.inf)
         for other in np.argsort(-gains, kind="stable")[:TRIED]:
             filled = rest.copy()
             filled[other] = True

@@ -15,6 +15,7 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 CENT = 100  # hundredths in a unit of the currency
+MOST = 10**15  # hundredths that anything is taken for at most: whole numbers have an end
 EDGE = 1e-6  # so that what was rounded to a hundredth stays there
 TAIL = 0.2  # share of the draws that are the lower tail
 
@@ -223,8 +224,12 @@ def mask_of(n: int, positions: Ints | Sequence[int]) -> Mask:
 
 
 def cents(amount: float) -> int:
-    """An amount that may be spent, in whole hundredths, rounded down."""
-    return int(np.floor(amount * CENT + EDGE))
+    """An amount that may be spent, in whole hundredths, rounded down.
+
+    >>> cents(12.345), cents(1e308) == MOST
+    (1234, True)
+    """
+    return int(min(np.floor(min(amount, MOST) * CENT + EDGE), MOST))
 
 
 def costs_in_cents(cost: NDArray[np.float64]) -> Ints:
@@ -235,7 +240,7 @@ def costs_in_cents(cost: NDArray[np.float64]) -> Ints:
     >>> costs_in_cents(np.array([500.0, 0.001, 250.00002])).tolist()
     [50000, 1, 25000]
     """
-    exact = np.maximum(cost, 0.0) * CENT
+    exact = np.minimum(np.maximum(cost, 0.0) * CENT, MOST)
     nearest = np.round(exact)
     whole = np.abs(exact - nearest) <= EDGE * np.maximum(exact, 1.0)
-    return np.where(whole, nearest, np.ceil(exact)).astype(np.int64)
+    return np.asarray(np.where(whole, nearest, np.ceil(exact)).astype(np.int64))

@@ -7,7 +7,7 @@ import pytest
 from features.matrix import NAMES
 from features.plan_options import parse_plan
 from serving.plan_alternatives import best_size, budget_curve, by_cost_per_engagement, sensitivity, single_sizes
-from serving.plan_case import build_case, other_fees
+from serving.plan_case import build_case, lower_delivery, other_fees
 from serving.plan_offers import plan_offers
 from serving.plan_solve import solve
 from tests.serving.random_plans import mixed
@@ -123,6 +123,22 @@ def test_other_worlds(case, best):
         assert not set(one.joined) & before
         assert one.picks_kept == pytest.approx(1 - len(one.dropped) / len(before))
         assert one.roi == pytest.approx(one.expected_value / one.total_cost - 1)
+
+
+@pytest.mark.parametrize("options", [{"max_creators": 4}, {"tier_limits": {"micro": {"min_share": 0.5}}}, {}], ids=str)
+def test_no_scenario_is_worth_less_than_the_plan_as_it_stands(release, options, monkeypatch):
+    """Whatever the fast way finds by itself; a plan that no longer keeps a limit is no such thing."""
+    case = case_of(release, options, size=120)
+    chosen = solve(case.problem, 30.0).chosen
+    monkeypatch.setattr("serving.plan_solve.LEAST_FAST", 10)  # so that the plan's own creators are not all looked at
+    told = sensitivity(case, chosen)
+    cheaper, rarer = other_fees(case, 0.8), lower_delivery(case, 0.10)
+    asked = 0
+    for found, other in ((told.fees_minus_20, cheaper), (told.delivery_minus_10, rarer)):
+        if other.problem.broken(chosen) is None:
+            asked += 1
+            assert found.expected_value >= other.problem.worth_of(chosen) * (1 - 1e-9)
+    assert asked
 
 
 def test_who_must_be_bought_may_become_too_dear(release):

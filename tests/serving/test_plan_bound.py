@@ -41,8 +41,22 @@ def test_slots_are_priced():
 def test_slots_are_not_priced_where_an_offer_may_go_without_one():
     several = replace(knapsack(1), creator=np.zeros(6, dtype=np.int64))
     assert bound(several).value == pytest.approx(21)
-    some = Row("tier", np.arange(5), np.ones(5, dtype=int), True, -np.inf, 0)
-    assert bound(replace(knapsack(), rows=(some,))).value == pytest.approx(21)
+
+
+def test_further_limits_are_priced():
+    """Of 1 to 6, the first five count as a tier."""
+
+    def tier(low=-np.inf, high=np.inf, **changes):
+        row = Row("tier", np.arange(5), np.ones(5, dtype=int), True, low, high)
+        return bound(replace(knapsack(), rows=(row,), **changes)).value
+
+    assert [tier(high=most) for most in (0, 1, 2, 5)] == pytest.approx([6, 11, 15, 21])
+    # 25 buys two and a half: two of the tier at least leave half for the best
+    assert tier(low=2, budget=25) == pytest.approx(5 + 4 + 3)
+    assert tier(budget=25) == pytest.approx(6 + 5 + 2)
+    twice = replace(knapsack(), creator=np.array([0, 0, 0, 0, 0, 1]))
+    one = Row("tier", np.arange(5), np.ones(5, dtype=int), True, -np.inf, 1)
+    assert bound(replace(twice, rows=(one,))).value == pytest.approx(21)
 
 
 def test_the_budget_is_priced():

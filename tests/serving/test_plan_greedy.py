@@ -109,7 +109,7 @@ def test_the_replacement_is_the_best_one_and_its_change_is_true(seed):
         if (chosen & own).sum() > 1:
             assert pick not in found
             continue
-        others = np.flatnonzero(~chosen & ~own)
+        others = np.flatnonzero(~np.isin(problem.creator, problem.creator[chosen]))
         sets = np.array([rest | mask_of(len(problem), [other]) for other in others]).reshape(len(others), len(problem))
         worth = np.where(keeping(problem, sets), worths(problem, sets), -np.inf) if len(others) else np.zeros(0)
         gain = worth.max(initial=-np.inf) - problem.worth_of(rest)
@@ -119,6 +119,13 @@ def test_the_replacement_is_the_best_one_and_its_change_is_true(seed):
             other, change = found[pick]
             assert other in others
             assert change == pytest.approx(worth.max() - problem.worth_of(chosen), abs=1e-6)
+
+
+def test_a_replacement_is_somebody_new():
+    """The second creator's other placement is worth more than anybody else's."""
+    problem = replace(plain([50, 40, 35, 20], [10, 10, 10, 10], 20), creator=np.array([0, 1, 1, 2]))
+    chosen = np.array([True, True, False, False])
+    assert replacements(problem, chosen, np.array([0])) == {0: (3, -30.0)}
 
 
 def test_whoever_declines_need_not_be_bought_and_others_must():
