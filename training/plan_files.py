@@ -13,7 +13,16 @@ from serving.plan_answers import PlanAnswer
 from serving.planning import plan
 from training import plan_words
 from training.plan_html import page
-from training.rank_files import COLUMNS, TABLE_ENDINGS, answer_file, pick_row, require_ending, write_beside, write_table
+from training.rank_files import (
+    COLUMNS,
+    TABLE_ENDINGS,
+    Refused,
+    answer_file,
+    pick_row,
+    require_ending,
+    write_beside,
+    write_table,
+)
 
 PAGE_ENDING = ".html"
 # words that a terminal has no room for
@@ -24,22 +33,22 @@ PLAN_COLUMNS: dict[str, type[pl.DataType]] = {
 }  # fmt: skip
 
 
-def plan_file(path: Path, home: Path, *, out: Path | None = None) -> list[PlanAnswer]:
+def plan_file(path: Path, home: Path, *, out: Path | None = None, refused: Refused | None = None) -> list[PlanAnswer]:
     """Plans of every brief in a file; written to `out` where one is given.
 
     Args:
         path: a .json or .jsonl file of briefs.
         home: what is published there plans.
         out: .csv, .parquet or .json for the table of picks, .html for charts.
+        refused: see `answer_file`.
 
     Raises:
-        DataError: the file or a brief in it is wrong (the line is named), nothing is published, or `out` cannot be
-            written.
+        DataError: as `answer_file`, or `out` cannot be written.
     """
     if out is not None:
         require_ending(out, (*TABLE_ENDINGS, PAGE_ENDING))
     charts = out is not None and out.suffix == PAGE_ENDING
-    answers = answer_file(path, home, parse_plan_json, partial(plan, curve=charts))
+    answers = answer_file(path, home, parse_plan_json, partial(plan, curve=charts), refused)
     if out is not None and charts:
         write_beside(out, lambda beside: beside.write_text(page(answers), encoding="utf-8"))
     elif out is not None:

@@ -18,6 +18,7 @@ from serving.release import load_release
 
 Asked = TypeVar("Asked", bound=Brief)
 Answered = TypeVar("Answered", RankAnswer, PlanAnswer)
+Refused = Callable[[DataError], object]
 
 TABLE_ENDINGS = (".csv", ".parquet", ".json")
 COLUMNS: dict[str, type[pl.DataType]] = {
@@ -28,18 +29,16 @@ COLUMNS: dict[str, type[pl.DataType]] = {
 }  # fmt: skip
 
 
-def rank_file(path: Path, home: Path) -> tuple[list[RankAnswer], pl.DataFrame]:
-    """Answers of every brief in a file, and their picks as one table.
-
-    Raises:
-        DataError: the file or a brief in it is wrong (the line is named), or nothing is published.
-    """
-    answers = answer_file(path, home, parse_brief_json, rank)
+def rank_file(path: Path, home: Path, refused: Refused | None = None) -> tuple[list[RankAnswer], pl.DataFrame]:
+    """Answers of every brief in a file, and their picks as one table; see `answer_file`."""
+    answers = answer_file(path, home, parse_brief_json, rank, refused)
     rows = [pick_row(answer, pick) for answer in answers for pick in answer.picks]
     return answers, pl.DataFrame(rows, schema=COLUMNS)
 
 
-def answer_file(path: Path, home: Path, parse: Callable[[str], Asked], ask: Callable[..., Answered]) -> list[Answered]:
+def answer_file(
+    path: Path, home: Path, parse: Callable[[str], Asked], ask: Callable[..., Answered], refused: Refused | None = None
+) -> list[Answered]:
     """What the release of a home says to every brief in a file, in their order.
 
     Args:
@@ -47,13 +46,16 @@ def answer_file(path: Path, home: Path, parse: Callable[[str], Asked], ask: Call
         home: what is published there answers.
         parse: JSON text -> brief.
         ask: release, brief and `request_id` -> answer.
+        refused: is told of a brief that cannot be answered, and the others are; None raises at the first.
 
     Raises:
-        DataError: the file or a brief in it is wrong (the line is named), or nothing is published.
+        DataError: the file or a brief in it is wrong (the line is named), no brief can be answered, or nothing is
+            published.
     """
     briefs = read_briefs(path, parse)
     release = load_release(home)
-    answers = []
+    answers: list[Answered] = []
+    errors: list[DataError] = []
     given = {brief.brief_id for brief in briefs}
     for number, brief in enumerate(briefs, start=1):
         # a brief without an id is known by its place in the file, unless another is called so
@@ -62,7 +64,12 @@ def answer_file(path: Path, home: Path, parse: Callable[[str], Asked], ask: Call
         try:
             answers.append(ask(release, named, request_id=f"brief-{number}"))
         except DataError as error:
-            raise DataError(f"{path.name}, brief {number}: {error}", field=error.field) from error
+            errors.append(DataError(f"{path.name}, brief {number}: {error}", field=error.field))
+            if refused is None or len(errors) == len(briefs):
+                raise errors[0] from error
+    if refused is not None:
+        for one in errors:
+            refused(one)
     return answers
 
 

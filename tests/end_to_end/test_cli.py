@@ -165,6 +165,17 @@ def test_rank_writes_the_contracts_columns_in_every_format(place, command, brief
     assert {path.name for path in tmp_path.iterdir()} == {"brief.json", *(f"picks{ending}" for ending in read)}
 
 
+def test_rank_answers_the_briefs_that_it_can(command, brief, tmp_path):
+    fine, nobody = {"goal": "awareness", "budget": 5000, "top": 2}, {"filters": {"creator_ids": ["nobody"]}}
+    path = brief("\n".join(map(json.dumps, [{**fine, **nobody}, fine])) + "\n", "briefs.jsonl")
+    code, said, wrong = command("rank", path, "--out", "picks.csv")
+    assert (code, said) == (1, "Wrote 2 picks of 1 briefs to picks.csv.\n")
+    assert "1 of 2 briefs are not answered, the others are:" in wrong
+    assert "briefs.jsonl, brief 1: no creator is left" in wrong
+    assert "Traceback" not in wrong
+    assert pl.read_csv(tmp_path / "picks.csv")["brief_id"].to_list() == ["2", "2"]
+
+
 def test_rank_answers_every_line_of_a_jsonl(command, brief, tmp_path):
     lines = [
         {"goal": "awareness", "budget": 5000, "brief_id": "spring", "top": 2},

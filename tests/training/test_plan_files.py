@@ -56,6 +56,23 @@ def test_every_brief_of_a_file_is_planned_with_its_options(write, asked, tmp_pat
     assert [call.curve for call in asked] == [False, False]
 
 
+def test_a_brief_that_cannot_be_planned_is_told_of_and_the_others_are_written(write, asked, tmp_path):
+    no = {**BRIEF, "brief_id": "infeasible"}
+    refused, out = [], tmp_path / "plans.csv"
+    briefs = write("b.jsonl", no, {**BRIEF, "brief_id": "one"}, no)
+    answers = plan_file(briefs, tmp_path, out=out, refused=refused.append)
+    assert [answer.brief_id for answer in answers] == ["one"]
+    assert set(pl.read_csv(out)["brief_id"]) == {"one"}
+    assert [str(error) for error in refused] == [
+        f"b.jsonl, brief {number}: no 3 mega creators fit: lower plan.tier_limits.mega.min" for number in (1, 3)
+    ]
+    out.unlink()
+    with pytest.raises(DataError, match="brief 1"):
+        plan_file(write("b.jsonl", no, no), tmp_path, out=out, refused=refused.append)
+    assert not out.exists()
+    assert len(refused) == 2
+
+
 @pytest.mark.parametrize(
     ("brief", "words", "field"),
     [
