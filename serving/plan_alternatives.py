@@ -1,24 +1,29 @@
 """Other ways to spend the same budget under the same limits, and what would be planned under other assumptions."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.matrix import NAMES
-from serving.candidates import ask, score
+from serving.candidates import QUANTITIES, ask, score
 from serving.plan_answers import CurvePoint, Scenario, Sensitivity
+from serving.plan_basket import Basket, Shop
 from serving.plan_case import Case, lower_delivery, other_budget, other_fees, other_values
 from serving.plan_foremost import SIZES
 from serving.plan_greedy import solve_in_order
 from serving.plan_milp import Impossible
-from serving.plan_problem import CENT, Mask, mask_of
+from serving.plan_offers import with_expected
+from serving.plan_problem import CENT, Mask, Problem, mask_of
 from serving.plan_sets import Outcome, outcome
 from serving.plan_solve import Solution, solve
 
 Floats = NDArray[np.float64]
 
-SECONDS, CAREFUL_SECONDS = 1.0, 0.3  # for each alternative; with risk aversion, which hardly ever ends sooner
+SECONDS, CAREFUL_SECONDS = (
+    1.0,
+    0.3,
+)  # for each alternative and scenario; with risk aversion, which hardly ever ends sooner
 NEAR_ENOUGH = 1e-4  # relative gap of an alternative
 BUDGET_SHARES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 ENGAGEMENT = ("log_engagement_per_follower", "log_engagement_per_view", "log_engagements")
@@ -106,14 +111,28 @@ def _only(case: Case, size: str) -> Alternative:
     part = case.problem.part(own)
     # limits of other tiers and platforms may ask for more than nothing of them
     try:
-        seconds = CAREFUL_SECONDS if part.risk else SECONDS
-        found = solve(part, seconds, gap=NEAR_ENOUGH, outside=case.offers.outside.get(size, -np.inf))
+        found = solve(part, _seconds(part), gap=NEAR_ENOUGH, outside=case.offers.outside.get(size, -np.inf))
     except Impossible:
         return Alternative(None, missing=f"the limits cannot be kept with {_words(size)} creators only")
     if not found.chosen.any():
-        return Alternative(None, missing=f"no {_words(size)} creator can be bought within the budget and limits")
+        return Alternative(None, missing=_nobody(part, case.brief.rank_by, _words(size)))
     chosen = mask_of(len(case.problem), own[found.chosen])
     return Alternative(outcome(case, chosen), found, found.solved_over)
+
+
+def _nobody(problem: Problem, rank_by: str, words: str) -> str:
+    """Why the best set is to buy nobody of a size."""
+    if not Basket(Shop(problem), np.zeros(len(problem), dtype=bool)).allowed().any():
+        return f"no {words} creator can be bought within the budget and limits"
+    if rank_by == "profit":
+        return f"no {words} creator who can be bought is expected to be worth the cost (rank_by: profit)"
+    return (
+        f"no {words} creator who can be bought is expected to bring any {rank_by if rank_by in QUANTITIES else 'value'}"
+    )
+
+
+def _seconds(problem: Problem) -> float:
+    return CAREFUL_SECONDS if problem.risk else SECONDS
 
 
 def _words(size: str) -> str:
@@ -124,7 +143,7 @@ def _scenario(case: Case, plan: Mask) -> Scenario | None:
     try:
         # the fast way is good enough, but for limits that ask for the least
         asked = any(row.low > 0 for row in case.problem.rows)
-        found = solve(case.problem, SECONDS, starts=(plan,), gap=NEAR_ENOUGH, exact=asked).chosen
+        found = solve(case.problem, _seconds(case.problem), starts=(plan,), gap=NEAR_ENOUGH, exact=asked).chosen
     except Impossible:
         return None
     ids = case.offers.ids
@@ -155,11 +174,6 @@ def _less_engagement(case: Case, factor: float) -> Case:
         return value * np.where(then > 0, now / np.where(then > 0, then, 1.0), 1.0)
 
     old = found.scores
-    scores = replace(
-        old,
-        value=changed(lower.value, usual.value, old.value),
-        expected={
-            name: changed(lower.expected[name], usual.expected[name], value) for name, value in old.expected.items()
-        },
-    )
-    return other_values(case, replace(case.offers, found=replace(found, scores=scores)))
+    expected = {name: changed(lower.expected[name], usual.expected[name], of) for name, of in old.expected.items()}
+    value = changed(lower.value, usual.value, old.value)
+    return other_values(case, with_expected(model, case.offers, expected, value))

@@ -169,7 +169,8 @@ def _value(card: Card) -> list[str]:
         "High expected returns are promised in full: later placements gave no reason to shrink them."
         if promise["slope"] == 0
         else f"An expected return (value / cost) above {promise['bound']:.3g} is shrunk: "
-        f"return x ({promise['bound']:.3g} / return) ^ {promise['slope']:.3g}."
+        f"return x ({promise['bound']:.3g} / return) ^ {promise['slope']:.3g}"
+        + ("." if promise.get("seen") is None else f", as that of {promise['seen']:.3g} where it is higher.")
     )
     settings = (("cpm", basis.cpm), ("engagement_price", basis.engagement_price))
     prices = ", ".join(f"{name} {value:.6g} {basis.currency}" for name, value in settings if value is not None)

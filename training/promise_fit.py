@@ -9,7 +9,8 @@ from serving.stage import Floats
 
 TOP = 0.2  # share of placements whose expected return counts as high
 MIN_TOP, MIN_CAMPAIGNS = 60, 20  # high ones and their campaigns, with fewer of which nothing can be said
-USUAL = 0.1  # standard deviation of the slope over markets: what is believed until later placements have shown more
+SEEN = 0.95  # quantile of expected returns up to which they are told apart: above it a handful decides
+USUAL = 0.05  # standard deviation of the slope over markets: what is believed until later placements have shown more
 POWER = 1.5  # of the variance by the mean, as of the deviance the model is judged by
 MOST = 0.5
 
@@ -32,8 +33,8 @@ def fit_promise(actual: Floats, expected: Floats, cost: Floats, campaign: NDArra
     if len(rows) * TOP < MIN_TOP:
         return Promise()
     returned, foretold = actual[rows] / cost[rows], expected[rows] / cost[rows]
-    bound = float(np.quantile(foretold, 1.0 - TOP))
-    over = np.log(np.maximum(foretold / bound, 1.0))
+    bound, seen = (float(share) for share in np.quantile(foretold, [1.0 - TOP, SEEN]))
+    over = np.log(np.clip(foretold, bound, seen) / bound)
     if len(np.unique(campaign[rows][over > 0])) < MIN_CAMPAIGNS or not returned.any():
         return Promise()
     # with the expected return as offset: ratios, weighed so that their variance is that of the returns
@@ -41,7 +42,7 @@ def fit_promise(actual: Floats, expected: Floats, cost: Floats, campaign: NDArra
     fitted = TweedieRegressor(power=POWER, alpha=0.0, link="log", max_iter=1000).fit(over[:, None], ratio, weight)
     slope, variance = float(fitted.coef_[0]), _variance(fitted, over, ratio, weight, campaign[rows])
     believed = slope * USUAL**2 / (USUAL**2 + variance)
-    return Promise(bound, float(np.clip(-believed, 0.0, MOST)))
+    return Promise(bound, float(np.clip(-believed, 0.0, MOST)), seen)
 
 
 def _variance(

@@ -30,7 +30,7 @@ def made_card():
             ],
         },
         "interval_basis": "later placements of the backtest",
-        "promise": {"bound": 2.82, "slope": 0.31},
+        "promise": {"bound": 2.82, "slope": 0.31, "seen": 9.4},
         "together": {"shared": 0.09, "text": ["Placements of one campaign have 9% of their luck in common."]},
         "tiers": {"all goals": {"winner": None, "reason": "chance", "text": "all goals: no tier is better"}},
         "verdict": {"promote": False, "lines": ["data checks passed", "deviance 1.111 below 2.111"]},

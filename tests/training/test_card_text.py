@@ -127,7 +127,7 @@ def test_where_nothing_was_judged_it_says_why():
 def test_what_is_missing_is_said_to_be():
     card = made_card()
     del card["exposure"]
-    card["promise"] = {"bound": 1.0, "slope": 0.0}
+    card["promise"] = {"bound": 1.0, "slope": 0.0, "seen": None}
     card["value_configuration"] |= {"cpm": None, "engagement_price": None}
     card["metrics"]["coverage_80"] = None
     card["metrics"]["why_not_value"] = "value could not be judged: too few"

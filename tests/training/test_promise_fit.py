@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from serving.promise import Promise
-from training.promise_fit import MIN_TOP, TOP, fit_promise
+from training.promise_fit import MIN_TOP, SEEN, TOP, fit_promise
 
 
 def later(
@@ -24,6 +24,18 @@ def test_an_overshoot_is_found() -> None:
     assert promise.bound == pytest.approx(np.exp(0.8416), rel=0.05)
 
 
+def test_a_handful_far_above_all_others_does_not_decide() -> None:
+    """The ten highest expected returns of a thousand came to nothing; all others were kept."""
+    actual, expected, cost, campaign = later(1_000, 0.0, seed=1)
+    far = np.argsort(-expected / cost)[:10]
+    expected[far] *= 20.0
+    actual[far] = 0.0
+    promise = fit_promise(actual, expected, cost, campaign)
+    assert promise.seen == pytest.approx(np.quantile(expected / cost, SEEN))
+    assert promise.seen < np.min(expected[far] / cost[far])
+    assert promise.kept(expected, cost)[far] / expected[far] == pytest.approx(1.0, abs=0.15)
+
+
 def test_a_good_or_bad_season_is_not_an_overshoot() -> None:
     good, bad = (fit_promise(*later(20_000, 0.3, level=level)) for level in (2.0, 0.5))
     assert good.slope == pytest.approx(bad.slope, rel=1e-3)
@@ -35,7 +47,8 @@ def test_fewer_placements_are_believed_less() -> None:
 
 
 def test_promises_that_were_kept_stay_and_are_never_raised() -> None:
-    assert fit_promise(*later(20_000, -0.3)) == Promise(pytest.approx(np.exp(0.8416), rel=0.05), 0.0)
+    promise = fit_promise(*later(20_000, -0.3))
+    assert (promise.bound, promise.slope) == (pytest.approx(np.exp(0.8416), rel=0.05), 0.0)
     assert np.mean([fit_promise(*later(5_000, 0.0, seed)).slope for seed in range(10)]) < 0.04
 
 
