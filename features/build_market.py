@@ -33,7 +33,7 @@ class Shared:
         persons: who has a record as a person.
         campaigns: encoded, in the order of `campaign_frame`.
         as_of: UTC decision day of `Market.prior`, which the catalogue is served with.
-        commission_rate: share of revenue paid as the fee, where it is always the same.
+        commission_rate: share of net revenue that a placement costs, where it is always the same.
     """
 
     settings: Settings

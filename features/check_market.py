@@ -7,6 +7,7 @@ import polars as pl
 from features.findings import Finding, first_ids, warning
 from features.tables import Tables
 
+COMMISSION_READS = ("fee", "product_cost", "other_cost", "revenue", "refunds")
 SALES_GOALS = ("conversion", "launch", "local")
 _ENOUGH = 30
 ENOUGH_TO_LEARN = 50
@@ -26,20 +27,29 @@ def market_findings(tables: Tables) -> list[Finding]:
 
 
 def commission_only_rate(tables: Tables) -> float | None:
-    """The share of net revenue that is paid as the fee where it is always the same, else None.
+    """The share of net revenue that a placement costs where it is always the same, else None.
 
-    Same: of at least 30 placements with a fee and net revenue, 80 % are within 10 % of the median share, which is
-    below 1. ROI is then constant by construction.
+    Same: of at least 30 placements with a cost and net revenue, 80 % are within 10 % of the median share, which is
+    below 1. ROI is then constant by construction. Where the whole cost is no such share the fee alone may be: a
+    commission beside gifts, just as little known before the sale. COMMISSION_READS are the columns looked at.
 
     >>> from features.settings import Settings
     >>> from features.tables import build
-    >>> sales = pl.DataFrame({"fee": [8.0] * 30, "revenue": [100.0] * 30})
+    >>> sales = pl.DataFrame({"fee": [0.0] * 30, "other_cost": [8.0] * 30, "revenue": [100.0] * 30})
     >>> commission_only_rate(build({"placements": sales}, Settings()))
     0.08
     """
+    fee = pl.col("fee")
+    rates = (
+        _fixed_share(tables, paid)
+        for paid in (fee + pl.col("product_cost").fill_null(0) + pl.col("other_cost").fill_null(0), fee)
+    )
+    return next((rate for rate in rates if rate is not None), None)
+
+
+def _fixed_share(tables: Tables, paid: pl.Expr) -> float | None:
     net = pl.col("revenue") - pl.col("refunds").fill_null(0)
-    paid = tables.placements.filter((pl.col("fee") > 0) & (net > 0))
-    shares = paid.select(pl.col("fee") / net).to_series()
+    shares = tables.placements.filter((paid > 0) & (net > 0)).select(paid / net).to_series()
     if len(shares) < _ENOUGH:
         return None
     middle = float(shares.median() or 0)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from features.errors import DataError
 from features.geography import target_share, value_share
 from features.matrix import brief_matrix, fill
 from features.value import GOALS, placement_value, roi
-from serving.fees import ESTIMATED, fees
+from serving.fees import ESTIMATED, fees, moves_with_value, one_roi
 from serving.filters import Removed, fee_filters, profile_filters
 from serving.interval import roi_draws
 from serving.model import Model
@@ -254,12 +254,15 @@ def valued(
 
 def possible_rois(model: Model, goal: str, found: Candidates, picks: Ints) -> Floats:
     """Equally likely ROIs of some candidates, shape (m, draws); NaN where value or cost is unknown."""
-    if model.commission_rate is not None:
-        # the cost moves with the sale, so ROI is the same whatever is sold
+    if one_roi(model, goal):
         return found.scores.roi[picks][:, None]
     interval = model.intervals.get(goal, model.intervals["any"])
     value, cost = found.scores.value[picks], found.scores.cost[picks]
-    return roi_draws(interval.draws(value), cost, found.fee_spread[picks], model.basis.cost_floor)
+    drawn = interval.draws(value)
+    if moves_with_value(model, goal):
+        sold = drawn / np.where(value > 0, value, 1.0)[:, None]
+        return roi(drawn, cost[:, None] + found.fee[picks][:, None] * (sold - 1.0), model.basis.cost_floor)
+    return roi_draws(drawn, cost, found.fee_spread[picks], model.basis.cost_floor)
 
 
 def _check(release: Release, brief: Brief) -> None:

@@ -8,6 +8,22 @@ from serving.model import Model
 from serving.stage import Floats, Matrix
 
 ESTIMATED = float(PRICE_SOURCES.index("estimated"))
+OF_THE_SALE = ("conversion", "local")  # goals whose value is a share of the sale, as a commission is
+
+
+def moves_with_value(model: Model, goal: str) -> bool:
+    """Whether fees rise and fall with the value: commissions, where the value is a share of the same sale.
+
+    Args:
+        model: the funnel.
+        goal: of the brief; where past values were given, nothing ties them to the sale.
+    """
+    return model.commission_rate is not None and goal in OF_THE_SALE and goal not in model.overridden_goals
+
+
+def one_roi(model: Model, goal: str) -> bool:
+    """Whether ROI is the same whatever is sold: nothing is paid beside a commission that moves with the value."""
+    return moves_with_value(model, goal) and model.extra_cost.level == 0
 
 
 def expected_fee(model: Model, price: Floats, source: Floats, x: Matrix) -> tuple[Floats, Floats]:

@@ -74,7 +74,7 @@ class Model:
         typical_fee: median past fee, used where there is no fee stage; None where no fee is known at all.
         price_lines: what becomes of a price, by its source; empty where prices are what is paid.
         extra_cost: product and other cost of a placement by its fee, base currency.
-        commission_rate: fee as a share of net revenue where the data pay commission only, else None.
+        commission_rate: fee as a share of net revenue where the data pay commission only, wherever booked; else None.
         overridden_goals: goals whose past value was given by the data instead of the formula.
         promise: how much of a high expected return is promised.
         intervals: by goal; `any` pools all goals.

@@ -10,7 +10,7 @@ from features.profile import PRICE_SOURCES
 from serving.answers import Confidence, Expected, FeeSource, Reason
 from serving.candidates import Candidates, Ints, Scores, possible_rois
 from serving.explore import PLACEMENTS, known_well
-from serving.fees import ESTIMATED
+from serving.fees import ESTIMATED, moves_with_value
 from serving.interval import roi_interval
 from serving.model import Model
 from serving.reasons import Factors, explain
@@ -118,7 +118,7 @@ def _factors(model: Model, brief: Brief, found: Candidates, sample: Ints) -> Fac
     cost = np.maximum(np.nan_to_num(scores.cost, nan=1.0), model.basis.cost_floor)
     return Factors(
         # a commission moves with the sale: nobody is dear or cheap
-        cost=np.log(cost) if model.commission_rate is None else np.zeros(len(cost)),
+        cost=np.zeros(len(cost)) if moves_with_value(model, brief.goal) else np.log(cost),
         geography=np.log(np.maximum(share, 1e-3)),
         credibility=np.log(np.maximum(known_credibility, 1e-3)),
         by_reach=by_reach,

@@ -25,6 +25,7 @@ SECONDS, CAREFUL_SECONDS = (
     0.3,
 )  # for each alternative and scenario; with risk aversion, which hardly ever ends sooner
 NEAR_ENOUGH = 1e-4  # relative gap of an alternative
+SAME = 1e-3  # relative gain for which a scenario changes no pick
 BUDGET_SHARES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 ENGAGEMENT = ("log_engagement_per_follower", "log_engagement_per_view", "log_engagements")
 PRICE_PER_ENGAGEMENT = NAMES.index("log_price_per_engagement")
@@ -146,6 +147,9 @@ def _scenario(case: Case, plan: Mask) -> Scenario | None:
         found = solve(case.problem, _seconds(case.problem), starts=(plan,), gap=NEAR_ENOUGH, exact=asked).chosen
     except Impossible:
         return None
+    if case.problem.broken(plan) is None:
+        kept, best = case.problem.worth_of(plan), case.problem.worth_of(found)
+        found = plan if best - kept <= SAME * abs(best) else found  # nobody would change picks for so little
     ids = case.offers.ids
     before, after = set(ids[plan].tolist()), set(ids[found].tolist())
     value = float((case.offers.found.scores.value * case.problem.kept(found))[found].sum())

@@ -100,7 +100,7 @@ class Alternatives(Part):
 class Scenario(Part):
     """What would be planned if the world were a little different.
 
-    `picks_kept` is the share of the plan's picks that would be bought again.
+    `picks_kept` is the share of the plan's creators who would be bought again; for a gain of under a thousandth all are.
     """
 
     expected_value: float
@@ -121,14 +121,23 @@ class Sensitivity(Part):
 
 
 class Conclusion(Part):
-    """One question people ask of a plan, and the honest answer."""
+    """One question people ask of a plan, and the honest answer, in what the brief asks for most of (`rank_by`).
 
-    question: Literal["mix_or_single_tier", "micro_or_macro"]
+    profit_or_loss is there, and first, only where the plan is expected to be worth less than it costs.
+    """
+
+    question: Literal["profit_or_loss", "mix_or_single_tier", "micro_or_macro"]
     winner: str | None = Field(
-        description="mix_or_single_tier: who is ahead for this brief; micro_or_macro: what past placements say, all "
-        "else equal. None: the data cannot tell them apart"
+        description="mix_or_single_tier: mix, where it surely brings more, or the one tier that the plan consists of; "
+        "micro_or_macro: micro_only or macro_only, by what past placements say of value for cost, all else equal; the "
+        "text says where it is the other way round for this brief. None: the data cannot tell them apart"
     )
-    probability: float | None = Field(ge=0, le=1, description="that the one named first in the text does better")
+    probability: float | None = Field(
+        ge=0, le=1,
+        description="mix_or_single_tier: that the mix brings more than the best single tier for this brief, None where "
+        "the plan is of one tier; micro_or_macro: that the winner brings more than the other for this brief, or "
+        "without a winner the one named first in the text",
+    )  # fmt: skip
     text: str
 
 
@@ -158,9 +167,13 @@ class PlanAnswer(Part):
     budget: float
     plan: Plan
     alternatives: Alternatives
-    posting_order: tuple[str, ...] = Field(description="creators, first to post first")
+    posting_order: tuple[str, ...] = Field(description="each creator of the plan once, first to post first")
     posting_rule: str = Field(description="why in this order")
-    p_mix_beats_single_tier: float | None = Field(ge=0, le=1)
+    p_mix_beats_single_tier: float | None = Field(
+        ge=0, le=1,
+        description="that the plan brings more of what the brief asks for most of (rank_by) than best_single_tier; "
+        "None where there is none, or where the plan is of one tier itself",
+    )  # fmt: skip
     conclusions: tuple[Conclusion, ...]
     sensitivity: Sensitivity
     notes: tuple[str, ...] = Field(description="what is an estimate, and what to know before signing")

@@ -82,11 +82,12 @@ def other_fees(case: Case, factor: float) -> Case:
 
 def lower_delivery(case: Case, points: float) -> Case:
     """Every probability of delivery lower by as much."""
-    return other_values(case, with_delivery(case.offers, np.maximum(case.offers.delivery - points, 0.0)))
+    delivery = np.maximum(case.offers.delivery - points, 0.0)
+    return other_values(case, with_delivery(case.release.model, case.offers, delivery))
 
 
 def other_values(case: Case, offers: Offers) -> Case:
-    """The same with other expectations of the same offers."""
+    """The same with other expectations of the same offers (`serving.plan_offers.with_expected`)."""
     return _changed(case, case.brief, offers, offers.found.scores.cost)
 
 

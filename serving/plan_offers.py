@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from features.errors import DataError
 from features.overlap import text_codes
 from features.plan_options import PlanBrief
+from features.value import roi
 from serving.candidates import QUANTITIES, Asked, Candidates, Scores, ask, eligible, joined, scored
 from serving.fees import ESTIMATED
 from serving.filters import Mask, Removed, fee_filters
+from serving.model import Model
 from serving.plan_foremost import foremost
 from serving.plan_problem import cents, costs_in_cents
 from serving.release import Release
@@ -101,16 +103,21 @@ def plan_offers(release: Release, brief: PlanBrief) -> Offers:
     return _described(release, brief, found, tuple(deliverable[k] for k in keep), outside)
 
 
-def with_delivery(offers: Offers, delivery: Floats) -> Offers:
+def with_delivery(model: Model, offers: Offers, delivery: Floats) -> Offers:
     """The same offers if posts appeared with another probability, shape (n,)."""
-    factor = delivery / offers.delivery
-    found, scores = offers.found, offers.found.scores
-    value = scores.value * factor
-    changed = Scores(
-        {name: expected * factor for name, expected in scores.expected.items()},
-        value, scores.cost, scores.roi + (value - scores.value) / np.maximum(scores.cost, 1e-9),
-    )  # fmt: skip
-    return replace(offers, found=replace(found, scores=changed), delivery=delivery)
+    factor, scores = delivery / offers.delivery, offers.found.scores
+    expected = {name: quantity * factor for name, quantity in scores.expected.items()}
+    return replace(with_expected(model, offers, expected, scores.value * factor), delivery=delivery)
+
+
+def with_expected(model: Model, offers: Offers, expected: Mapping[str, Floats], value: Floats) -> Offers:
+    """The same offers if other quantities and values were expected, shape (n,) each; a commission is of those sales."""
+    found, fee = offers.found, offers.found.fee
+    if model.commission_rate is not None:
+        fee = model.commission_rate * expected["net_revenue"]
+    cost = found.scores.cost + (fee - found.fee)
+    scores = Scores(expected, value, cost, roi(value, cost, model.basis.cost_floor))
+    return replace(offers, found=replace(found, fee=fee, scores=scores))
 
 
 def _must(asked: Asked, brief: PlanBrief) -> Ints:
@@ -211,7 +218,7 @@ def _described(
         delivery=learnt, outside=outside,
     )  # fmt: skip
     asked_for = brief.plan.delivery_rate or model.settings.plan.delivery_rate
-    return offers if asked_for is None else with_delivery(offers, np.full(len(offers), asked_for))
+    return offers if asked_for is None else with_delivery(model, offers, np.full(len(offers), asked_for))
 
 
 def _audience(followers: Floats, rows: Ints) -> Floats:

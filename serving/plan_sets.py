@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.answers import Reason
+from serving.fees import moves_with_value, one_roi
 from serving.picks import pick_fields
 from serving.plan_answers import Plan, PlanPick, Replacement, Solved, SpendBy
 from serving.plan_case import Case
-from serving.plan_draws import HIGH, interval_of
+from serving.plan_draws import HIGH, LOW, interval_of
 from serving.plan_problem import CENT, Mask
 from serving.plan_solve import Solution
 
@@ -27,7 +28,7 @@ class Outcome:
         chosen: the set, shape (n,).
         kept: part of its value that each offer keeps beside the others, shape (n,).
         value: expected, of the whole set.
-        value_draws, cost_draws: equally likely, shape (draws,).
+        value_draws, cost_draws: equally likely, shape (draws,); of a draw of the value comes that of its commissions.
     """
 
     chosen: Mask
@@ -49,7 +50,10 @@ def outcome(case: Case, chosen: Mask) -> Outcome:
     draws = case.draws(positions)
     every = np.ones(len(positions), dtype=bool)
     value_draws, cost_draws = draws.totals(every, kept[positions])
-    expected = float((case.offers.found.scores.value * kept)[chosen].sum())
+    found = case.offers.found
+    expected = float((found.scores.value * kept)[chosen].sum())
+    if moves_with_value(case.release.model, case.brief.goal) and expected > 0:
+        cost_draws = cost_draws + found.fee[chosen].sum() * (value_draws / expected - 1.0)
     return Outcome(chosen, kept, expected, value_draws, cost_draws)
 
 
@@ -72,10 +76,13 @@ def plan_of(
     added = alone * made.kept
     order = np.lexsort((positions, -added[positions]))
     fields = pick_fields(case.release, case.brief.goal, offers.found, positions[order])
+    low, high = _spends(case, positions)
     picks = tuple(
         PlanPick(
             **shown,
             **_plan_fields(case, made, int(positions[k])),
+            spend_low=float(low[k]) if low[k] < high[k] else None,
+            spend_high=float(high[k]) if low[k] < high[k] else None,
             rank=rank,
             reasons=() if reasons is None else reasons[k],
             replacement=None if replacements is None else replacements[k],
@@ -84,7 +91,7 @@ def plan_of(
     )
     total = int(case.problem.cost[made.chosen].sum()) / CENT
     rois = _rois(case, made, total)
-    low, high = interval_of(made.value_draws)
+    value_low, value_high = interval_of(made.value_draws)
     some = bool(len(positions))
     roi_low, roi_high = interval_of(rois)
     return Plan(
@@ -92,8 +99,8 @@ def plan_of(
         total_cost=total,
         total_cost_high=max(float(np.quantile(made.cost_draws, HIGH)), 0.0),
         expected_value=made.value,
-        value_low=low,
-        value_high=high,
+        value_low=value_low,
+        value_high=value_high,
         lost_to_overlap=max(float((alone - added)[made.chosen].sum()), 0.0),
         roi=_roi(case, made, total) if some else None,
         roi_low=roi_low if some else None,
@@ -122,25 +129,31 @@ def _roi(case: Case, made: Outcome, total: float) -> float:
 def _rois(case: Case, made: Outcome, total: float) -> Floats:
     """Equally likely ROIs of the set, shape (draws,)."""
     model = case.release.model
-    if model.commission_rate is not None:
-        # the cost moves with the sale, so ROI is the same whatever is sold
+    if one_roi(model, case.brief.goal):
         return np.full(len(made.value_draws), _roi(case, made, total))
     return np.asarray(made.value_draws / np.maximum(made.cost_draws, model.basis.cost_floor) - 1.0)
 
 
+def _spends(case: Case, positions: Ints) -> tuple[Floats, Floats]:
+    """80 % bounds of what each of some offers may cost, shape (m,) each; equal where nothing leaves it in doubt."""
+    cost, found = case.cost[positions], case.offers.found
+    if moves_with_value(case.release.model, case.brief.goal):
+        value, fee = found.scores.value[positions], found.fee[positions]
+        sold = np.quantile(case.draws(positions).value, [LOW, HIGH], axis=1) / np.where(value > 0, value, 1.0)
+        low, high = np.maximum(cost + fee * (sold - 1.0), 0.0)
+        return low, high
+    # the 80 % interval of a log-normal fee
+    wide = np.exp(1.2816 * found.fee_spread[positions])
+    return cost / wide, cost * wide
+
+
 def _plan_fields(case: Case, made: Outcome, offer: int) -> dict[str, Any]:
     offers = case.offers
-    spread = float(offers.found.fee_spread[offer])
-    cost = float(case.cost[offer])
-    # the 80 % interval of a log-normal fee
-    wide = float(np.exp(1.2816 * spread))
     country = str(offers.country[offer])
     return {
         "deliverable": offers.deliverable[offer],
         "country": None if country == "unknown" else country,
-        "spend": cost,
-        "spend_low": cost / wide if spread else None,
-        "spend_high": cost * wide if spread else None,
+        "spend": float(case.cost[offer]),
         "delivery": float(offers.delivery[offer]),
         "value_added": float(offers.found.scores.value[offer] * made.kept[offer]),
         "unique_share": float(np.clip(made.kept[offer], 0.0, 1.0)),

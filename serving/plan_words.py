@@ -1,82 +1,212 @@
-"""What a plan says in sentences: is a mix better, micro or macro, who posts first, and what is only an estimate."""
+"""What a plan says in sentences: does it pay, is a mix better, micro or macro, and who posts first."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serving.fees import ESTIMATED
+from serving.candidates import QUANTITIES
 from serving.plan_alternatives import Alternative
 from serving.plan_answers import Conclusion
 from serving.plan_case import Case
 from serving.plan_draws import beats
+from serving.plan_foremost import SIZES
+from serving.plan_problem import CENT
 from serving.plan_sets import Outcome
 
+Floats = NDArray[np.float64]
+
 SURE = 0.90  # chance from which one way of spending is called better
-MANY = 50  # picks from which a plan is more work than most teams can do
+OTHER_SPEND = 0.05  # part of the larger spend from which two spends are called different
 SIZE_WORDS = {"nano": "nano", "micro": "micro", "macro": "macro (100k and up)"}
-# a tier that the past names as the better one -> the alternative that buys it
-_SIDES = {"micro": "micro_only", "macro": "macro_only", "mega": "macro_only"}
+# a tier that the past names as the better one -> the size of accounts that holds it
+_SIDES = {"micro": "micro", "macro": "macro", "mega": "macro"}
+_OTHER = {"micro": "macro", "macro": "micro"}
+
+
+@dataclass(frozen=True)
+class Brings:
+    """What a set brings of that which its brief asks for most of (`rank_by`).
+
+    Attributes:
+        expected: value or profit in the currency, or impressions, engagements or conversions.
+        draws: equally likely amounts of it, the same luck for every set; shape (draws,).
+        cost: expected spend, in the currency.
+    """
+
+    expected: float
+    draws: Floats
+    cost: float
+
+
+def brings(case: Case, made: Outcome) -> Brings:
+    """What a set of the case's offers brings of that which the brief asks for most of."""
+    cost, rank_by = float(case.problem.cost[made.chosen].sum()) / CENT, case.brief.rank_by
+    if rank_by == "profit":
+        return Brings(made.value - cost, made.value_draws - made.cost_draws, cost)
+    if rank_by not in QUANTITIES:
+        return Brings(made.value, made.value_draws, cost)
+    at, found = made.positions, case.offers.found
+    # a quantity varies as the value does, also where a margin of 0 leaves no value
+    value = np.maximum(found.scores.value, 1e-12)
+    valued = replace(case.offers, found=replace(found, scores=replace(found.scores, value=value)))
+    amount = case.problem.worth[at] * made.kept[at]
+    draws = (replace(case, offers=valued).draws(at).value * (amount / value[at])[:, None]).sum(axis=0)
+    return Brings(float(amount.sum()), draws, cost)
 
 
 def conclusions(
     case: Case, made: Outcome, sizes: Mapping[str, Alternative], best: str | None
 ) -> tuple[Conclusion, ...]:
-    """The questions people ask, answered; nobody wins where the data cannot tell."""
-    found = []
-    if best is not None and sizes[best].made is not None:
-        found.append(_mix(case, made, sizes[best].made, best))
+    """The questions people ask, answered in what the brief asks for most of; nobody wins where the data cannot tell.
+
+    Args:
+        case: the offers.
+        made: the plan.
+        sizes: the best plan of each size of account alone.
+        best: the size whose plan is best.
+    """
+    found = [*_loss(case, made)]
+    if best is not None and (single := sizes[best].made) is not None and made.chosen.any():
+        found.append(_mix(case, made, single, best))
     micro, macro = sizes["micro"].made, sizes["macro"].made
     if micro is not None and macro is not None:
-        found.append(_micro_or_macro(case, micro, macro))
+        found.append(_micro_or_macro(case, brings(case, micro), brings(case, macro)))
     return tuple(found)
 
 
-def _mix(case: Case, made: Outcome, single: Outcome | None, best: str) -> Conclusion:
-    assert single is not None
-    words = SIZE_WORDS[best]
-    if np.array_equal(made.chosen, single.chosen):
-        return Conclusion(
-            question="mix_or_single_tier", winner=best, probability=None,
-            text=f"Mixing does not help here: the best plan is {words} only.",
-        )  # fmt: skip
-    chance = beats(made.value_draws, single.value_draws)
-    values = f"{_amount(case, made.value)} expected against {_amount(case, single.value)} with {words} only"
-    if chance >= SURE:
-        text = f"The mix is better than the best single tier: {values}; it returns more with probability {chance:.0%}."
-        return Conclusion(question="mix_or_single_tier", winner="mix", probability=chance, text=text)
-    text = f"The mix is ahead on average, but the data cannot tell them apart: {values}; it returns more with "
-    return Conclusion(
-        question="mix_or_single_tier", winner=None, probability=chance, text=f"{text}probability {chance:.0%}."
+def _loss(case: Case, made: Outcome) -> list[Conclusion]:
+    cost = float(case.problem.cost[made.chosen].sum()) / CENT
+    if made.value >= cost:
+        return []
+    helps = (
+        "What plan.must_include and the least of other limits ask for does not pay: relax them."
+        if case.brief.rank_by == "profit"
+        else "rank_by: profit buys only what pays for itself, and leaves the rest of the budget unspent."
     )
+    text = (
+        f"The plan is expected to lose {money(case, cost - made.value)}: it costs {money(case, cost)} and is worth "
+        f"{money(case, made.value)} under the goal {case.brief.goal}. {helps}"
+    )
+    return [Conclusion(question="profit_or_loss", winner=None, probability=None, text=text)]
 
 
-def _micro_or_macro(case: Case, micro: Outcome, macro: Outcome) -> Conclusion:
+def _mix(case: Case, made: Outcome, single: Outcome, best: str) -> Conclusion:
+    tiers = case.offers.tier[made.positions]
+    for size, names in SIZES.items():
+        if np.isin(tiers, names).all():
+            return Conclusion(
+                question="mix_or_single_tier", winner=size, probability=None,
+                text=f"Mixing does not help here: the best plan is {SIZE_WORDS[size]} only.",
+            )  # fmt: skip
+    mix, alone = brings(case, made), brings(case, single)
+    chance = beats(mix.draws, alone.draws)
+    words = f"{SIZE_WORDS[best]} only"
+    figures = _against(case, mix, alone, words)
+    odds = f"it brings more with probability {likely(chance)}"
+    winner = None
+    if _same(mix, alone):
+        text = f"The mix and {words} bring the same: {figures}."
+    elif mix.expected < alone.expected:
+        careful = ", but plan.risk asks for caution" if case.brief.plan.risk else ""
+        text = f"On average the mix brings less than {words}{careful}: {figures}; {odds}."
+    elif chance >= SURE:
+        winner, text = "mix", f"The mix brings more than the best single tier: {figures}; {odds}."
+    else:
+        text = f"The mix is ahead on average, but the data cannot tell them apart: {figures}; {odds}."
+    return Conclusion(question="mix_or_single_tier", winner=winner, probability=chance, text=text)
+
+
+def _micro_or_macro(case: Case, micro: Brings, macro: Brings) -> Conclusion:
     """Who wins is said by past placements (the tier table), all else equal; the plans of one brief are too few to."""
-    chance = beats(micro.value_draws, macro.value_draws)
-    ahead, p = ("micro", chance) if chance >= 0.5 else ("macro", 1.0 - chance)
-    here = (
-        f"For this brief micro only is expected to be worth {_amount(case, micro.value)}, macro only (100k and up) "
-        f"{_amount(case, macro.value)}; {ahead} returns more with probability {p:.0%}."
-    )
-    verdict = _past_verdict(case)
-    side = _SIDES.get(str(verdict.get("winner")))
-    past = f" {verdict['text']}" if verdict.get("text") else ""
+    (of, verdict), both = _past_verdict(case), {"micro": micro, "macro": macro}
+    # the past is compared by value for cost
+    side = None if case.brief.rank_by in QUANTITIES else _SIDES.get(str(verdict.get("winner")))
+    ahead = "micro" if micro.expected >= macro.expected else "macro"
+    behind, named = _OTHER[ahead], side or ahead
+    chance = beats(both[named].draws, both[_OTHER[named]].draws)
+    figures = _against(case, both[ahead], both[behind], f"{SIZE_WORDS[behind]} only")
+    odds = f"{named} brings more with probability {likely(chance)}"
+    here = f"{SIZE_WORDS[ahead]} only is ahead: {figures}; {odds}."
+    same = _same(micro, macro)
+    if same:
+        here = f"{SIZE_WORDS[ahead]} only and {SIZE_WORDS[behind]} only bring the same: {figures}."
+    past = str(verdict.get("text", "")).removeprefix(f"{of}: ")
     if side is None:
-        text = f"{here} The data cannot tell them apart.{past}"
-    elif side == ("micro_only" if micro.value >= macro.value else "macro_only"):
-        text = f"{verdict['text']} {here}"
+        text = f"For this brief {here} {_unsettled(case, of, verdict)}{f': {past}' if past else ''}."
     else:
         # all else is not equal here: who can be bought for this brief may outweigh what a tier returns on average
-        text = f"{verdict['text']} Among the candidates of this brief it is not ahead, though. {here}"
-    return Conclusion(question="micro_or_macro", winner=side, probability=p, text=text)
+        so = ", too," if side == ahead else " it is the other way round, as who can be bought counts too:"
+        text = (
+            f"Past placements ({of}) favour {verdict['winner']}, all else equal: {past}. "
+            f"For this brief{'' if same else so} {here}"
+        )
+    winner = None if side is None else f"{side}_only"
+    return Conclusion(question="micro_or_macro", winner=winner, probability=chance, text=text)
 
 
-def _past_verdict(case: Case) -> Mapping[str, Any]:
-    """What past placements say of tiers under the goal, else over all goals; empty where nobody asked them."""
+def _unsettled(case: Case, of: str, verdict: Mapping[str, Any]) -> str:
+    """Why the past names nobody, so that it does not seem to contradict what is said of this brief."""
+    about, past = "That is about the creators of this brief;", f"past placements ({of})"
+    if case.brief.rank_by in QUANTITIES:
+        return f"{about} {past} are compared by value for cost, not by {case.brief.rank_by}"
+    if verdict.get("winner"):
+        return f"{about} {past} favour neither of the two, all else equal"
+    return f"{about} {past} do not tell which size is better in general"
+
+
+def _past_verdict(case: Case) -> tuple[str, Mapping[str, Any]]:
+    """Of which goal past placements speak, and what they say of tiers: the brief's goal, else all goals together."""
     verdicts: Mapping[str, Mapping[str, Any]] = case.release.model.card.get("tiers", {})
-    own = verdicts.get(case.brief.goal, {})
-    return own if own.get("winner") else verdicts.get("all goals", own)
+    goal, every = case.brief.goal, "all goals"
+    of = goal if verdicts.get(goal, {}).get("winner") or every not in verdicts else every
+    return of, verdicts.get(of, {})
+
+
+def _same(one: Brings, other: Brings) -> bool:
+    return bool(np.isclose(one.expected, other.expected, rtol=1e-9, atol=1e-9))
+
+
+def _against(case: Case, first: Brings, second: Brings, words: str) -> str:
+    """Two figures, and what each spends where that differs."""
+    mine, theirs = f"{_figure(case, first.expected)} expected", _figure(case, second.expected)
+    if abs(first.cost - second.cost) > OTHER_SPEND * max(first.cost, second.cost):
+        mine, theirs = f"{mine} for {money(case, first.cost)} spent", f"{theirs} for {money(case, second.cost)} spent"
+    return f"{mine}, against {theirs} with {words}"
+
+
+def _figure(case: Case, amount: float) -> str:
+    rank_by = case.brief.rank_by
+    if rank_by == "profit":
+        return f"{money(case, abs(amount))} {'profit' if amount >= 0 else 'loss'}"
+    return f"{count(amount)} {rank_by}" if rank_by in QUANTITIES else money(case, amount)
+
+
+def money(case: Case, amount: float) -> str:
+    """An amount in the currency of the answer."""
+    return f"{amount:,.{2 if 0 < amount < 100 else 0}f} {case.release.model.basis.currency}"
+
+
+def count(amount: float) -> str:
+    """A number of impressions or the like.
+
+    >>> count(3.21), count(73_078.7), count(1_234_567.0), count(2.5e9)
+    ('3.2', '73,079', '1.2M', '2,500.0M')
+    """
+    if amount >= 1e6:
+        return f"{amount / 1e6:,.1f}M"
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:,.1f}"
+
+
+def likely(chance: float) -> str:
+    """A chance in whole percent; nothing that is drawn is certain.
+
+    >>> likely(0.654), likely(0.999), likely(0.0)
+    ('65%', 'over 99%', 'under 1%')
+    """
+    return "over 99%" if chance > 0.99 else "under 1%" if chance < 0.01 else f"{chance:.0%}"
 
 
 def posting_order(case: Case, made: Outcome) -> tuple[str, ...]:
@@ -98,55 +228,3 @@ def posting_rule(case: Case) -> str:
     if together.first_t is None:
         return "big creators first (Gu et al. 2024); too few past campaigns show which order is better"
     return "big creators first (Gu et al. 2024); past campaigns do not show that another order is better"
-
-
-def notes(case: Case, made: Outcome) -> tuple[str, ...]:
-    """What is an estimate, and what to know before signing."""
-    model, offers, positions = case.release.model, case.offers, made.positions
-    said = [*_about_overlap(case, made), _about_delivery(case, made)]
-    estimated = int((offers.found.source[positions] == ESTIMATED).sum())
-    unsure = int((offers.found.fee_spread[positions] > 0).sum())
-    if unsure:
-        said.append(
-            f"{unsure} of {len(positions)} fees may turn out otherwise ({estimated} have no price at all): settle them "
-            "before signing; the expected total keeps the budget, the real one may not (total_cost_high)"
-        )
-    if len(positions) > MANY:
-        said.append(
-            f"{len(positions)} placements are many to manage, and nobody's time is in the cost: "
-            "plan.max_creators limits how many creators there are"
-        )
-    if not len(positions):
-        said.append("nobody is worth buying for this brief within the limits")
-    value, cost = made.value, float(case.problem.cost[made.chosen].sum()) / 100.0
-    if value < cost and case.brief.rank_by != "profit":
-        said.append("the plan is expected to return less than it costs: rank_by profit buys only what pays for itself")
-    if model.together.reach_per_impression is None:
-        said.append("unique_reach counts impressions: no past placement tells how many people they reach")
-    return tuple(said)
-
-
-def _about_overlap(case: Case, made: Outcome) -> list[str]:
-    pairs = case.pairs
-    inside = made.chosen[pairs.a] & made.chosen[pairs.b]
-    measured, estimated = int((inside & pairs.measured).sum()), int((inside & ~pairs.measured).sum())
-    if not measured and not estimated:
-        return ["no two picks are known or expected to share an audience"]
-    return [
-        f"audience overlap: {measured} pairs of picks are measured, {estimated} are estimates from shared person, "
-        "country, niche and platform"
-    ]
-
-
-def _about_delivery(case: Case, made: Outcome) -> str:
-    given = case.brief.plan.delivery_rate or case.release.model.settings.plan.delivery_rate
-    mean = float(case.offers.delivery[made.positions].mean()) if len(made.positions) else 0.0
-    if given is not None:
-        return f"delivery: {given:.0%} of agreed posts are taken to appear, as asked for"
-    if "delivery" not in case.release.model.stages:
-        return "delivery: past data do not say what was not delivered, so every post is taken to appear"
-    return f"delivery: {mean:.0%} of these posts are expected to appear, learnt from past placements"
-
-
-def _amount(case: Case, value: float) -> str:
-    return f"{value:,.0f} {case.release.model.basis.currency}"

@@ -1,6 +1,7 @@
 """A budget plan for one brief: the same code for the service, the command line and the benchmarks."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -15,15 +16,15 @@ from serving.plan_alternatives import (
     single_sizes,
 )
 from serving.plan_answers import Alternatives, Plan, PlanAnswer, Replacement, SingleTier
-from serving.plan_case import Case, build_case, other_budget
-from serving.plan_draws import beats
+from serving.plan_case import Case, build_case
 from serving.plan_greedy import replacements
 from serving.plan_limits import explain
 from serving.plan_milp import Impossible
+from serving.plan_notes import notes
 from serving.plan_offers import plan_offers
 from serving.plan_sets import Outcome, outcome, plan_of
 from serving.plan_solve import solve
-from serving.plan_words import conclusions, notes, posting_order, posting_rule
+from serving.plan_words import conclusions, posting_order, posting_rule
 from serving.release import Release
 from serving.shortlist import sample_of
 from serving.steps import step
@@ -57,7 +58,10 @@ def plan(release: Release, brief: PlanBrief, *, request_id: str, curve: bool = F
         try:
             solution = solve(case.problem, SECONDS, starts=starts, outside=offers.outside.get("all", -np.inf))
         except Impossible:
-            raise explain(brief, lambda budget: other_budget(case, budget / brief.budget).problem) from None
+            raise explain(brief, partial(plan_offers, release)) from None
+        # profit may be highest where nothing is bought
+        if brief.rank_by != "profit" and not solution.chosen.any() and offers.worth(brief.rank_by).any():
+            raise explain(brief, partial(plan_offers, release), nobody=True)
     made = outcome(case, solution.chosen)
     with step("explain"):
         positions = made.positions
@@ -69,7 +73,7 @@ def plan(release: Release, brief: PlanBrief, *, request_id: str, curve: bool = F
     with step("sensitivity"):
         changed = sensitivity(case, made.chosen)
         points = budget_curve(case, made.chosen) if curve else ()
-    single = sizes[best].made if best is not None else None
+    said = conclusions(case, made, sizes, best)
     return PlanAnswer(
         **head_fields(release, brief, offers.found, request_id),
         budget=brief.budget,
@@ -77,8 +81,8 @@ def plan(release: Release, brief: PlanBrief, *, request_id: str, curve: bool = F
         alternatives=_alternatives(case, sizes, best, cheap),
         posting_order=posting_order(case, made),
         posting_rule=posting_rule(case),
-        p_mix_beats_single_tier=None if single is None else beats(made.value_draws, single.value_draws),
-        conclusions=conclusions(case, made, sizes, best),
+        p_mix_beats_single_tier=next((one.probability for one in said if one.question == "mix_or_single_tier"), None),
+        conclusions=said,
         sensitivity=changed,
         notes=notes(case, made),
         budget_curve=points,

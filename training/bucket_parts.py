@@ -9,6 +9,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from features.buckets import ORDER, ROW, FileFacts, part_name
+from features.check_market import COMMISSION_READS
 from features.errors import DataError
 from features.money import converted, missing_rates
 from features.settings import Settings
@@ -28,7 +29,7 @@ class Written:
         seen: what the rules gathered.
         parts: files of each bucket; not all of them where the data have errors.
         ruled: files of what the rules on all placements look at.
-        paid: fee, revenue and refunds of every placement written that has a fee, in the base currency.
+        paid: COMMISSION_READS of every placement written that has a fee, in the base currency.
     """
 
     seen: Seen
@@ -78,7 +79,7 @@ def write_parts(
     wrong = any(finding.severity == "error" for finding in read.findings)
     parts: list[dict[str, FileFacts]] = []
     ruled: list[Path] = []
-    paid = [whole.placements.select("fee", "revenue", "refunds")]
+    paid = [whole.placements.select(COMMISSION_READS)]
     for bucket in range(buckets):
         say(f"bucket {bucket + 1} of {buckets}")
         rows, tables = _bucket(read.spills, whole, bucket, settings)
@@ -90,7 +91,7 @@ def write_parts(
         if wrong or seen.gaps or any(finding.severity == "error" for finding in seen.duplicates):
             continue
         tables = converted(tables, settings, read.base)
-        paid.append(tables.placements.select("fee", "revenue", "refunds").drop_nulls("fee"))
+        paid.append(tables.placements.select(COMMISSION_READS).drop_nulls("fee"))
         with writing(out):
             parts.append(_write_part(folder, bucket, tables, rows))
     return Written(seen, tuple(parts), tuple(ruled), pl.concat(paid))

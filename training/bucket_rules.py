@@ -14,6 +14,7 @@ import polars as pl
 
 from features.buckets import ROW
 from features.check_market import (
+    COMMISSION_READS,
     audience_sums,
     commission,
     double_orders,
@@ -35,8 +36,8 @@ from training.split import newest_fact, oldest_fact
 
 # What the rules on all placements look at.
 RULED = (
-    "placement_id", "campaign_id", "creator_id", "agreed_on", "posted_at", "settled_at", "delivered", "fee",
-    "impressions", "engagements", "clicks", "conversions", "revenue", "refunds", "value",
+    "placement_id", "campaign_id", "creator_id", "agreed_on", "posted_at", "settled_at", "delivered",
+    "impressions", "engagements", "clicks", "conversions", "value", *COMMISSION_READS,
 )  # fmt: skip
 _OUTCOMES = ("fee", "value", "impressions", "engagements", "clicks", "conversions", "revenue")
 # Stands for creators of other buckets: a bucket without creators must still ask whether its rows' creators exist.
@@ -152,7 +153,7 @@ def market_rules(seen: Seen, whole: Tables, placements: AllPlacements, people: I
 
     return [
         *merged(seen.sums),
-        *commission(having("fee", "revenue", "refunds")),
+        *commission(having(*COMMISSION_READS)),
         *late_snapshots(having(*looks["agreed"])),
         *merged(finding for part in people for finding in twin_accounts(replace(whole, creators=part))),
         *missing_sales(having(*looks["sold"])),

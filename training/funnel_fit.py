@@ -12,7 +12,7 @@ from features.market import Market
 from features.matrix import FEATURES
 from features.value import GOALS
 from serving.interval import Interval
-from serving.model import CHAIN, Model
+from serving.model import CHAIN, ExtraCost, Model
 from serving.price import PriceLine
 from serving.promise import Promise
 from serving.stage import Floats, Matrix, Scaler, Stage
@@ -128,7 +128,7 @@ def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> 
         fee=None if market.commission_rate is not None else _fit_fee(x, scaler, known, options),
         typical_fee=float(np.median(fees)) if len(fees) and market.commission_rate is None else None,
         price_lines={} if market.commission_rate is not None else _fit_prices(x, scaler, known, options),
-        extra_cost=fit_extra_cost(known.fee, known.extra_cost),
+        extra_cost=_extra_cost(known, market.commission_rate),
         commission_rate=market.commission_rate,
         overridden_goals=_overridden(known) if "value" in stages else (),
         promise=Promise(),
@@ -136,6 +136,16 @@ def fit_model(market: Market, x: Matrix, known: Labels, options: FitOptions) -> 
         card={},
     )
     return _level(model, x, known)
+
+
+def _extra_cost(known: Labels, commission_rate: float | None) -> ExtraCost:
+    """What comes on top of the fee: nothing where it completes the commission, which may be booked as other cost."""
+    if commission_rate is not None:
+        due = commission_rate * known.columns["net_revenue"]
+        off = np.abs(known.fee + known.extra_cost - due) - np.abs(known.fee - due)
+        if np.nansum(np.sign(off)) < 0:
+            return ExtraCost(0.0, 1.0, 0.0)
+    return fit_extra_cost(known.fee, known.extra_cost)
 
 
 def _exposure(quantity: str, known: Labels, stages: Mapping[str, Stage]) -> str | None:

@@ -1,8 +1,11 @@
+import numpy as np
+import polars as pl
 import pytest
 
 from features.check import commission_only_rate
 from features.reading import read_folder
 from features.settings import Settings
+from features.tables import build
 
 CREATORS = "creator_id,platform\n"
 CAMPAIGNS = "campaign_id,brand_id,goal,starts_on,currency\n"
@@ -276,3 +279,31 @@ def test_commission_only_rate(write_folder, sound, rows, fee, expected):
     tables, _ = read_folder(write_folder({**sound, "placements.csv": sales(rows, fee)}), Settings())
     found = commission_only_rate(tables)
     assert found == (expected if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("fee", "product_cost", "other_cost", "expected"),
+    [
+        (0.0, None, 0.2, 0.2),
+        (0.1, 0.02, 0.08, 0.2),
+        (0.2, None, None, 0.2),
+        (None, None, 0.2, None),
+        (0.5, 0.3, 0.3, 0.5),
+    ],
+    ids=["other cost", "shared out", "fee", "unknown fee", "more than the sale"],
+)
+def test_a_commission_may_be_booked_in_any_part_of_the_cost(fee, product_cost, other_cost, expected):
+    net = np.arange(40) + 100.0
+    shares = {"fee": fee, "product_cost": product_cost, "other_cost": other_cost}
+    cost = {name: [None] * 40 if share is None else net * share for name, share in shares.items()}
+    sold = pl.DataFrame(
+        {**cost, "revenue": net + 5, "refunds": [5.0] * 40}, schema_overrides=dict.fromkeys(cost, float)
+    )
+    found = commission_only_rate(build({"placements": sold}, Settings()))
+    assert found == (expected if expected is None else pytest.approx(expected))
+
+
+def test_gifts_beside_a_commission_leave_it_one():
+    net = np.arange(40) * 10 + 10.0
+    sold = pl.DataFrame({"fee": net * 0.2, "product_cost": [30.0] * 40, "revenue": net})
+    assert commission_only_rate(build({"placements": sold}, Settings())) == pytest.approx(0.2)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from features.overlap import Overlap
+from serving.model import ExtraCost
 from serving.plan_problem import Caps, Losses, Problem, Row
 from tests.serving.fast_scoring import random_brief
 
@@ -172,6 +173,15 @@ def mixed(release, seed=0, *, measured=True, niches=4):
             overlap=overlap,
         ),
     )  # fmt: skip
+
+
+def on_commission(release, gifts=0.0):
+    """The same release if a fifth of the net revenue were what creators are paid, and gifts come on top."""
+    model = replace(
+        release.model, commission_rate=0.2, fee=None, typical_fee=None, price_lines={},
+        extra_cost=ExtraCost(gifts, 1.0, 0.0),
+    )  # fmt: skip
+    return replace(release, model=model)
 
 
 def random_options(rng, release, ids, budget):

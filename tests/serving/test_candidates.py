@@ -17,6 +17,7 @@ from serving.interval import LEVELS, NORMAL_SCORES, Interval
 from serving.promise import Promise
 from serving.ranking import rank
 from serving.release import Release
+from tests.serving.random_plans import on_commission
 
 ASKED = {"goal": "conversion", "budget": 1e6, "product_margin": 0.5, "target_countries": {"SG": 0.7, "MY": 0.3}}
 ARRAYS = ("rows", "x", "fee", "source", "share", "credibility", "order")
@@ -287,6 +288,34 @@ def test_paid_by_commission_there_is_one_possible_roi_and_it_is_the_expected_one
     assert sold.sum() > 20
     # half the revenue is worth something, a fifth of it is paid
     np.testing.assert_allclose(found.scores.roi[sold], 0.5 / 0.2 - 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("goal", ["awareness", "engagement", "launch"])
+def test_paid_by_commission_a_value_that_is_no_share_of_the_sale_varies(commission, goal):
+    found, model = candidates(commission.release, asked(goal=goal)), commission.model
+    picks = np.argsort(found.fee)[-5:]
+    value, cost = found.scores.value[picks], found.scores.cost[picks]
+    np.testing.assert_array_equal(cost, found.fee[picks])
+    drawn = model.intervals.get(goal, model.intervals["any"]).draws(value)
+    np.testing.assert_allclose(
+        np.sort(possible_rois(model, goal, found, picks)),
+        np.sort(np.repeat(drawn / np.maximum(cost, 1.0)[:, None] - 1, len(NORMAL_SCORES), axis=1)),
+    )
+    for pick in rank(commission.release, asked(goal=goal, rank_by="value", top=5), request_id="r").picks:
+        assert pick.roi_low < pick.roi_high
+        assert pick.p_profit < 1.0
+
+
+def test_paid_by_commission_and_gifts_only_the_commission_moves(world):
+    ratios = np.stack([LEVELS * 2])
+    model = replace(
+        on_commission(world.release, gifts=10.0).model, intervals={"any": Interval(np.array([]), ratios, 50)}
+    )
+    scores = Scores({}, np.array([100.0, 0.0]), np.array([50.0, 10.0]), np.array([1.0, -1.0]))
+    found = replace(some_candidates([0, 0], scores=scores), fee=np.array([40.0, 0.0]))
+    draws = possible_rois(model, "local", found, np.array([0, 1]))
+    np.testing.assert_allclose(draws[0], 200 * LEVELS / (80 * LEVELS + 10) - 1)
+    np.testing.assert_array_equal(draws[1], -1.0)
 
 
 def test_paid_by_commission_named_creators_have_the_same_figures(commission, monkeypatch):

@@ -276,6 +276,23 @@ def test_commission_only_data_have_no_fee_to_estimate(few, teach):
     assert model.peer_fee(np.zeros((3, len(NAMES)), dtype=np.float32)) is None
 
 
+@pytest.mark.parametrize("booked", [{"fee": 0.0, "other_cost": 0.2}, {"fee": 0.15, "other_cost": 0.05}])
+def test_a_commission_may_be_booked_as_other_cost(few, teach, booked):
+    net = pl.col("revenue") - pl.col("refunds").fill_null(0)
+    shares = [(net * share).alias(name) for name, share in booked.items()]
+    model = teach(placements(few, *shares, *empty("cost", "product_cost"))).model
+    assert model.commission_rate == pytest.approx(0.2)
+    assert (model.fee, model.typical_fee, model.extra_cost.level, model.price_lines) == (None, None, 0.0, {})
+
+
+def test_gifts_come_on_top_of_a_commission(few, teach):
+    net = pl.col("revenue") - pl.col("refunds").fill_null(0)
+    gifts = [pl.lit(30.0).alias("product_cost"), pl.lit("USD").alias("currency")]
+    model = teach(placements(few, (net * 0.2).alias("fee"), *gifts, *empty("cost", "other_cost"))).model
+    assert model.commission_rate == pytest.approx(0.2)
+    assert model.extra_cost.at(np.full(1, 50.0)).item() == pytest.approx(30.0, rel=0.1)
+
+
 def test_gifts_only_cost_what_they_cost(few, teach):
     gifts = [pl.lit(0.0).alias("fee"), pl.lit(30.0).alias("product_cost"), pl.lit(2.0).alias("other_cost")]
     base = placements(few, *gifts, pl.lit("USD").alias("currency"))

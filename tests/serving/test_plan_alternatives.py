@@ -6,11 +6,19 @@ import pytest
 
 from features.matrix import NAMES
 from features.plan_options import parse_plan
-from serving.plan_alternatives import best_size, budget_curve, by_cost_per_engagement, sensitivity, single_sizes
+from serving.plan_alternatives import (
+    _scenario,
+    best_size,
+    budget_curve,
+    by_cost_per_engagement,
+    sensitivity,
+    single_sizes,
+)
 from serving.plan_case import build_case, lower_delivery, other_fees
 from serving.plan_offers import plan_offers
+from serving.plan_problem import Problem
 from serving.plan_solve import solve
-from tests.serving.random_plans import mixed
+from tests.serving.random_plans import mixed, on_commission
 
 ASKED = {"goal": "conversion", "budget": 2500.0, "product_margin": 0.4, "explain": False}
 TIERS = {"nano": {"nano"}, "micro": {"micro"}, "macro": {"macro", "mega"}}
@@ -71,6 +79,16 @@ def test_what_cannot_be_had_says_why(release, options, missing, words):
     assert all(sizes[size].made.chosen.any() for size in TIERS.keys() - missing)
     nobody = {size: replace(one, made=None) for size, one in sizes.items()}
     assert best_size(nobody, case_of(release)) is None
+
+
+def test_who_is_not_worth_buying_is_not_said_to_be_out_of_reach(release):
+    asked = {"rank_by": "profit", "product_margin": 1e-9, "budget": 10_000.0}
+    sizes = single_sizes(case_of(release, {"tier_limits": {"micro": 0}}, **asked))
+    assert all(one.made is None for one in sizes.values())
+    assert sizes["micro"].missing == "no micro creator can be bought within the budget and limits"
+    for size in ("nano", "macro"):
+        assert f"no {size}" in sizes[size].missing
+        assert "who can be bought is expected to be worth the cost (rank_by: profit)" in sizes[size].missing
 
 
 def test_cost_per_engagement_by_hand(release):
@@ -139,6 +157,28 @@ def test_no_scenario_is_worth_less_than_the_plan_as_it_stands(release, options, 
             asked += 1
             assert found.expected_value >= other.problem.worth_of(chosen) * (1 - 1e-9)
     assert asked
+
+
+def test_other_worlds_cost_what_is_sold_in_them(release):
+    """A fifth of the sale is paid and 0.4 of it is worth something: twice the cost in any world."""
+    paid = case_of(on_commission(mixed(release, measured=False, niches=400)), budget=300.0)
+    found = sensitivity(paid, solve(paid.problem, 30.0).chosen)
+    for one in (found.fees_plus_20, found.fees_minus_20, found.delivery_minus_10, found.engagement_minus_20):
+        assert 250.0 < one.total_cost <= 300.0
+        assert one.expected_value <= 2 * one.total_cost
+        assert one.roi == pytest.approx(1.0, rel=0.02)
+
+
+def test_for_next_to_no_gain_nobody_is_exchanged(case):
+    n = len(case.offers)
+    last = np.arange(n) >= n - 10
+    worths = {"alike": np.full(n, 100.0), "nearly": np.where(last, 99.95, 100.0), "worse": np.where(last, 99.0, 100.0)}
+    dropped = {}
+    for name, worth in worths.items():
+        problem = Problem(worth, np.zeros(n), np.full(n, 25_000), np.arange(n), 250_000)
+        dropped[name] = len(_scenario(replace(case, problem=problem), last).dropped)
+    assert (dropped["alike"], dropped["nearly"]) == (0, 0)
+    assert dropped["worse"] >= 5
 
 
 def test_who_must_be_bought_may_become_too_dear(release):

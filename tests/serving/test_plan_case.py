@@ -8,7 +8,7 @@ from features.plan_options import parse_plan
 from serving.plan_case import LEAST_SHARED, build_case, lower_delivery, other_budget, other_fees
 from serving.plan_offers import plan_offers
 from serving.together import Together
-from tests.serving.random_plans import mixed
+from tests.serving.random_plans import mixed, on_commission
 from tests.serving.slow_plan import objective, offers_of
 
 ASKED = {"goal": "conversion", "budget": 3000.0, "product_margin": 0.4, "explain": False}
@@ -109,6 +109,18 @@ def test_other_fees_deliveries_and_budgets(release, ids):
     assert (half.problem.budget, half.brief.budget) == (150_000, 1500.0)
     spend = next(row for row in half.problem.rows if row.name == "plan.tier_limits.micro")
     assert (spend.high, half.problem.caps[0].most) == (75_000, 60_000)
+
+
+@pytest.mark.parametrize("goal", ["conversion", "awareness"])
+def test_commissions_fall_with_the_sales(release, ids, goal):
+    """Fewer posts are fewer sales, and so cost less; what people ask for changes nothing."""
+    case = case_of(on_commission(release, gifts=5.0), ids, goal=goal)
+    assert (case.offers.found.fee > 10).sum() > 3
+    lower = lower_delivery(case, 0.1)
+    left = lower.offers.delivery / case.offers.delivery
+    np.testing.assert_allclose(lower.offers.found.fee, case.offers.found.fee * left)
+    np.testing.assert_allclose(lower.cost, case.offers.found.fee * left + 5.0, atol=0.0101)
+    np.testing.assert_array_equal(other_fees(case, 1.2).problem.cost, case.problem.cost)
 
 
 def test_luck_is_shared_at_least_a_little(release, ids):

@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from features.plan_options import parse_plan
+from features.plan_options import PlanOptions, parse_plan
+from serving.filters import NothingFits
 from serving.model import ExtraCost
 from serving.plan_case import build_case
-from serving.plan_limits import Infeasible
+from serving.plan_limits import Infeasible, contradiction, explain
 from serving.plan_offers import plan_offers
 from serving.plan_problem import cents, costs_in_cents
 from serving.planning import plan
@@ -105,6 +107,59 @@ def test_rows_name_the_fields(release):
     np.testing.assert_array_equal(problem.caps[0].weight, problem.cost)
 
 
+# --- a least share of the budget
+
+
+def spent(found, tier):
+    return sum(pick.spend for pick in found.plan.picks if pick.tier == tier)
+
+
+def rows_of(release, options):
+    brief = parse_plan({**GOAL, "budget": 1000.0, "plan": options})
+    return build_case(release, brief, plan_offers(release, brief)).problem.rows
+
+
+def test_all_of_a_budget_is_never_demanded_to_the_cent(release):
+    """Two of them cost 390, and no others about as much as the budget."""
+    found = asked(release, 392.0, {"tier_limits": {"nano": {"min_share": 1.0}}})
+    assert {pick.tier for pick in found.plan.picks} == {"nano"}
+    assert found.plan.total_cost == 390.0
+    least, others = rows_of(release, {"tier_limits": {"nano": {"min_share": 1.0}}})
+    assert {row.name for row in (least, others)} == {"plan.tier_limits.nano"}
+    assert (least.low, least.high) == (99_000, np.inf)
+    assert (others.low, others.high) == (-np.inf, 0)
+    assert sorted([*least.members, *others.members]) == list(range(15))
+
+
+@pytest.mark.parametrize("kind", ["tier_limits", "platform_limits"])
+def test_least_shares_of_all_of_a_budget_are_demanded_a_little_less_of(release, kind):
+    names = ("nano", "micro", "macro") if kind == "tier_limits" else ("instagram", "tiktok", "youtube")
+    shares = dict(zip(names, (0.5, 0.25, 0.25), strict=True))
+    rows = rows_of(release, {kind: {name: {"min_share": share} for name, share in shares.items()}})
+    assert [row.low for row in rows] == [49_500, -np.inf, 24_750, -np.inf, 24_750, -np.inf]
+    assert [row.high for row in rows] == [np.inf, 50_000, np.inf, 75_000, np.inf, 75_000]
+
+
+def test_least_shares_that_leave_room_are_demanded_as_they_are(release):
+    rows = rows_of(release, {"tier_limits": {"nano": {"min_share": 0.59}, "micro": {"min_share": 0.4}}})
+    assert [(row.low, row.high) for row in rows] == [(59_000, np.inf), (40_000, np.inf)]
+    # those of tiers and those of platforms are of the same creators
+    rows = rows_of(release, {
+        "tier_limits": {"nano": {"min_share": 0.8}}, "platform_limits": {"tiktok": {"min_share": 0.8}},
+    })  # fmt: skip
+    assert [row.low for row in rows] == [80_000, 80_000]
+
+
+def test_a_share_is_not_demanded_to_the_cent_either(release):
+    least, others = rows_of(release, {"tier_limits": {"nano": {"min_share": 0.5, "max_share": 0.5}}})
+    assert (least.low, least.high, others.high) == (49_500, 50_000, 50_000)
+
+
+def test_halves_of_a_budget_are_spent(release):
+    found = asked(release, 644.0, {"tier_limits": {"nano": {"min_share": 0.5}, "micro": {"min_share": 0.5}}})
+    assert (spent(found, "nano"), spent(found, "micro"), found.plan.total_cost) == (320.0, 320.0, 640.0)
+
+
 # --- what cannot be kept
 
 
@@ -151,58 +206,205 @@ def test_the_smallest_budget_by_hand(release):
 
 
 @pytest.mark.parametrize(
-    ("options", "field"),
+    ("budget", "options", "least"),
     [
-        ({"tier_limits": {"mega": {"min": 1}}}, "plan.tier_limits.mega"),
-        ({"tier_limits": {"nano": {"min": 6}}}, "plan.tier_limits.nano"),
-        ({"platform_limits": {"no such place": {"min": 1}}}, "plan.platform_limits.no such place"),
-        ({"max_creators": 1, "tier_limits": {"nano": {"min": 2}}}, "plan.max_creators"),
-        ({"per_creator_cap": 0.1, "must_include": -1}, "plan.per_creator_cap"),
-        ({"tier_limits": {"macro": {"max_spend": 1}}, "must_include": "macro"}, "plan.tier_limits.macro"),
-        ({"tier_limits": {"nano": {"min_share": 0.99}}}, "plan.tier_limits.nano"),
+        (50.0, {"tier_limits": {"macro": {"min": 1}}}, 110.0),  # nobody there is as cheap as the budget
+        (1500.0, {"per_creator_cap": 0.1, "must_include": -1}, 2400.0),  # one costs more than a tenth of it
+        (1500.0, {"per_person_cap": {"share": 0.1}, "must_include": 1}, 1100.0),
+        (300.0, {"platform_limits": {"tiktok": 0.0}, "tier_limits": {"macro": {"min": 2, "max_share": 0.25}}}, None),
+        (99.0, {"tier_limits": {"micro": 0}}, 100.0),
     ],
 )
-def test_limits_against_each_other_name_the_one_to_relax(release, options, field):
-    must = options.get("must_include")
-    if must is not None:
-        options = {**options, "must_include": [ids(release, "macro")[0] if must == "macro" else ids(release)[must]]}
-    with pytest.raises(Infeasible, match="cannot be kept together") as refused:
+def test_a_larger_budget_is_named_though_limits_are_shares_of_it(release, budget, options, least):
+    if "must_include" in options:
+        options = {**options, "must_include": [ids(release)[options["must_include"]]]}
+    if least == 1100.0:
+        assert asked(release, budget, options).plan.picks  # 110 is less than a tenth
+        budget = 1000.0
+    refused = refusal(release, budget, options)
+    assert refused.field == "budget"
+    named = smallest_budget(refused)
+    assert least is None or named == least
+    assert asked(release, named, options).plan.picks
+    with pytest.raises(NothingFits):
+        asked(release, round(named - 0.01, 2), options)
+
+
+def refusal(release, budget, options, **changes):
+    """Why there is no plan, whether the filters or the limits leave nobody."""
+    brief = parse_plan({**GOAL, **changes, "budget": budget, "plan": options})
+    try:
+        plan(release, brief, request_id="r")
+    except Infeasible as refused:
+        return refused
+    except NothingFits:
+        return explain(brief, partial(plan_offers, release), nobody=True)
+    raise AssertionError("there is a plan")
+
+
+def test_the_smallest_budget_that_buys_anybody(release):
+    for options in ({}, {"max_creators": 1}):
+        assert str(refusal(release, 99.99, options)) == (
+            "budget: 99.99 is too little to buy anybody: the smallest budget is 100.00. Raise the budget"
+        )
+    assert asked(release, 100.0, {}).plan.picks
+    capped = refusal(release, 500.0, {"per_creator_cap": 0.1})
+    assert str(capped) == (
+        "budget: 500.00 is too little to buy anybody and to keep plan.per_creator_cap: the smallest budget is "
+        "1,000.00. Raise the budget, or relax plan.per_creator_cap"
+    )
+    assert asked(release, 1000.0, {"per_creator_cap": 0.1}).plan.picks
+    # at a margin of nothing nobody is of any worth
+    worthless = refusal(release, 50.0, {}, goal="conversion", product_margin=0.0)
+    assert smallest_budget(worthless) == 100.0
+
+
+def test_where_some_were_left_out_a_budget_is_one_that_would_do(release):
+    brief = parse_plan({**GOAL, "budget": 200.0, "plan": {"must_include": ids(release)[4:6]}})
+    said = explain(brief, lambda other: replace(plan_offers(release, other), outside={"all": 1.0}))
+    assert "too little to keep plan.must_include: 290.00 would do. Raise" in str(said)
+    brief = parse_plan({**GOAL, "budget": 2000.0, "plan": {"tier_limits": {"nano": {"min": 6}}}})
+    said = explain(brief, lambda other: replace(plan_offers(release, other), outside={"all": 1.0}))
+    assert "choose from" not in str(said)
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "words"),
+    [
+        ({"max_creators": 1, "tier_limits": {"nano": {"min": 2}}}, "plan.max_creators", ["1 is less than the 2"]),
+        ({"max_creators": 5, "tier_limits": {"nano": {"min": 3}, "micro": {"min": 3}, "macro": 1}},
+         "plan.max_creators", ["5 is less than the 6", "plan.tier_limits asks for (nano 3, micro 3)", "raise it"]),
+        ({"max_creators": 2, "platform_limits": {"tiktok": {"min": 2}, "youtube": {"min_share": 0.1}}},
+         "plan.max_creators", ["2 is less than the 3", "(tiktok 2, youtube 1)"]),
+        ({"tier_limits": {"mega": {"min": 1}}}, "plan.tier_limits.mega", ["min is 1, and there are 0 to choose from"]),
+        ({"tier_limits": {"nano": {"min": 6}}}, "plan.tier_limits.nano", ["min is 6, and there are 5", "lower it"]),
+        ({"platform_limits": {"no such place": {"min": 1}}}, "plan.platform_limits.no such place", ["there are 0"]),
+        ({"tier_limits": {"nano": {"min_share": 0.5, "max_spend": 700}}}, "plan.tier_limits.nano",
+         ["min_share asks for 750.00 of a budget of 1,500.00", "max_spend is 700.00"]),
+        # those of 100, 160, 210, 220 and 230
+        ({"tier_limits": {"nano": {"min_share": 0.62}}}, "plan.tier_limits.nano",
+         ["asks for 930.00", "all 5 there are to choose from cost 920.00"]),
+        ({"tier_limits": {"nano": {"min_share": 0.45, "max": 3}}}, "plan.tier_limits.nano",
+         ["asks for 675.00", "the 3 dearest cost 660.00 together", "raise max"]),
+        ({"max_creators": 3, "tier_limits": {"nano": {"min_share": 0.45}}}, "plan.max_creators",
+         ["the 3 dearest of plan.tier_limits.nano cost 660.00", "asks for 675.00", "raise max_creators"]),
+    ],
+)  # fmt: skip
+def test_what_arithmetic_alone_speaks_against(release, options, field, words):
+    with pytest.raises(Infeasible) as refused:
         asked(release, 1500.0, options)
     assert refused.value.field == field
-    _, kind, *name = field.split(".")
-    relaxed = {**options, kind: {k: v for k, v in options[kind].items() if k != name[0]} if name else None}
-    assert asked(release, 1500.0, relaxed).plan.picks
+    assert str(refused.value).startswith(f"{field}: ")
+    assert [word for word in words if word not in str(refused.value)] == []
+    assert asked(release, 1500.0, without(options, field)).plan.picks
 
 
-def test_several_limits_to_relax_are_all_named(release):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_creators": 2, "tier_limits": {"nano": {"min": 1}, "micro": {"min": 1}}},
+        {"max_creators": 2, "tier_limits": {"nano": {"min": 2}}, "platform_limits": {"tiktok": {"min": 2}}},
+        {"tier_limits": {"nano": {"min": 900}, "micro": {"min": 900}}},
+        {"max_creators": 1, "tier_limits": {"nano": 4, "micro": {"min": 1, "min_share": 0.5}}},
+        {},
+    ],
+)
+def test_counts_that_fit_speak_against_nothing(options):
+    assert contradiction(PlanOptions.model_validate(options)) is None
+
+
+def without(options, field):
+    _, kind, *name = field.split(".", 2)
+    return {**options, kind: {k: v for k, v in options[kind].items() if k != name[0]} if name else None}
+
+
+def test_several_limits_that_arithmetic_speaks_against_are_all_named(release):
     options = {"tier_limits": {"mega": {"min": 1}, "unknown": {"min": 1}}}
-    with pytest.raises(Infeasible, match="several limits") as refused:
+    with pytest.raises(
+        Infeasible, match=r"^plan\.tier_limits\.mega: min .*; plan\.tier_limits\.unknown: min "
+    ) as refused:
         asked(release, 1500.0, options)
-    assert "plan.tier_limits.mega, plan.tier_limits.unknown" in str(refused.value)
+    assert refused.value.field == "plan.tier_limits.mega"
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"tier_limits": {"macro": {"max_spend": 1}}, "must_include": "macro"}, "plan.tier_limits.macro"),
+        ({"per_creator_cap": {"spend": 110}, "tier_limits": {"micro": {"min": 1}}}, "plan.tier_limits.micro"),
+        ({"max_creators": 3, "tier_limits": {"nano": {"min_share": 0.35}}, "must_include": "macro"},
+         "plan.max_creators"),
+        ({"tier_limits": {"nano": {"min": 3, "max_spend": 460}}}, "plan.tier_limits.nano"),
+    ],
+)  # fmt: skip
+def test_limits_against_each_other_name_the_one_to_relax(release, options, field):
+    if "must_include" in options:
+        options = {**options, "must_include": [ids(release, "macro")[0]]}
+    with pytest.raises(Infeasible, match=r"cannot be kept together with .*a budget of 1,500\.00: relax it$") as refused:
+        asked(release, 1500.0, options)
+    assert refused.value.field == field
+    assert asked(release, 1500.0, without(options, field)).plan.picks
+
+
+def test_where_no_single_limit_is_to_blame_all_are_named(release):
+    """Three of each cost 470 and 400 at least."""
+    options = {"tier_limits": {"nano": {"min": 3, "max_spend": 460}, "micro": {"min": 3, "max_spend": 390}}}
+    with pytest.raises(Infeasible, match=r"^plan: several limits") as refused:
+        asked(release, 1500.0, options)
+    assert str(refused.value).endswith("relax two or more of plan.tier_limits.nano and plan.tier_limits.micro")
     assert refused.value.field == "plan"
+
+
+def test_limits_that_were_only_too_hard_to_keep(release):
+    brief = parse_plan({**GOAL, "budget": 1500.0, "plan": {"max_creators": 3, "tier_limits": {"nano": 1}}})
+    said = explain(brief, partial(plan_offers, release))
+    assert (said.field, "no set was found in time that keeps plan.max_creators and" in str(said)) == ("plan", True)
+
+
+@pytest.mark.parametrize("kind", ["tier_limits", "platform_limits"])
+@pytest.mark.parametrize("limit", [0, {"max_spend": 99}, {"max_share": 0.05}], ids=str)
+def test_limits_that_leave_nobody_of_any_worth_are_refused(release, kind, limit):
+    shown = release.catalogue.display["tier" if kind == "tier_limits" else "platform"]
+    options = {kind: dict.fromkeys(shown.unique(maintain_order=True), limit)}
+    refused = refusal(release, 1500.0, options)
+    if limit == {"max_share": 0.05}:
+        assert smallest_budget(refused) == 2000.0
+        assert asked(release, 2000.0, options).plan.total_cost == 100.0
+    else:
+        assert refused.field == f"plan.{kind}.{shown[0]}"
+        assert "leaves nobody to buy with the other limits" in str(refused)
+        assert asked(release, 1500.0, without(options, refused.field)).plan.picks
+    by_profit = plan(
+        release, parse_plan({**GOAL, "rank_by": "profit", "budget": 1500.0, "plan": options}), request_id="r"
+    )
+    assert by_profit.plan.picks == ()
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_what_any_refusal_says_is_true(world, markets, seed):
+    """Doing what it says is enough, but where arithmetic speaks against a limit by itself: then others may be next."""
     rng, release = np.random.default_rng(seed), markets[seed % 2]
     request = random_request(rng, release, 8)
     request["plan"] |= random_options(rng, release, request["filters"]["creator_ids"], request["budget"])
-    _, refused = answer_or_refusal(release, parse_plan(request))
-    if not isinstance(refused, Infeasible):
-        # answered, or nobody at all is left
-        assert refused is None or "no creator is left" in str(refused)
-        return
-    if refused.field == "plan":
-        assert "Relax two or more" in str(refused)
-        return
-    if refused.field == "budget":
-        request["budget"] = smallest_budget(refused)
+    answer, refused = answer_or_refusal(release, parse_plan(request))
+    seen = set()
+    while isinstance(refused, Infeasible) and refused.field != "plan":
+        assert refused.field not in seen
+        seen.add(refused.field)
+        if refused.field == "budget":
+            request["budget"] = smallest_budget(refused)
+        else:
+            request["plan"] = without(request["plan"], refused.field)
+        answer, again = answer_or_refusal(release, parse_plan(request))
+        enough = refused.field == "budget" or "relax it" in str(refused)
+        assert answer is not None or not enough
+        refused = again
+    if isinstance(refused, Infeasible):
+        assert "relax two or more" in str(refused)
+    elif refused is not None:
+        assert "no creator is left" in str(refused)
     else:
-        _, kind, *name = refused.field.split(".", 2)
-        request["plan"][kind] = {k: v for k, v in request["plan"][kind].items() if k != name[0]} if name else None
-    answer, again = answer_or_refusal(release, parse_plan(request))
-    # with a limit less the budget alone may still be too little
-    assert answer is not None or (refused.field != "budget" and again.field == "budget")
+        assert broken(parse_plan(request), bought_of(answer.plan)) == []
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from features.plan_options import parse_plan
 from serving.filters import NothingFits
 from serving.plan_offers import LEAST_DELIVERY, plan_offers, with_delivery
 from tests.serving.fast_scoring import with_profile
-from tests.serving.random_plans import mixed
+from tests.serving.random_plans import mixed, on_commission
 
 ASKED = {"goal": "conversion", "budget": 1e6, "product_margin": 0.4, "explain": False}
 PER_OFFER = ("deliverable", "ids", "creator", "person", "tier", "platform", "country", "audience", "delivery")
@@ -107,13 +107,25 @@ def test_delivery(release, world):
     cost = learnt.found.scores.cost
     np.testing.assert_array_equal(given.found.scores.cost, cost)
     np.testing.assert_allclose(given.found.scores.roi, given.found.scores.value / np.maximum(cost, 1.0) - 1.0)
-    same = with_delivery(learnt, learnt.delivery)
+    same = with_delivery(release.model, learnt, learnt.delivery)
     np.testing.assert_allclose(same.found.scores.value, learnt.found.scores.value)
     settings = release.model.settings
     set_by_team = settings.model_copy(update={"plan": settings.plan.model_copy(update={"delivery_rate": 0.8})})
     configured = replace(release, model=replace(release.model, settings=set_by_team))
     assert (offered(configured).delivery == 0.8).all()
     assert (offered(configured, {"delivery_rate": 0.5}).delivery == 0.5).all()
+
+
+@pytest.mark.parametrize("gifts", [0.0, 7.0])
+def test_who_does_not_post_gets_no_commission(release, gifts):
+    paid = on_commission(release, gifts)
+    learnt, given = offered(paid), offered(paid, {"delivery_rate": 0.5})
+    sold = learnt.found.scores.expected["net_revenue"] * 0.5 / learnt.delivery
+    np.testing.assert_allclose(given.found.fee, 0.2 * sold)
+    np.testing.assert_allclose(given.found.scores.cost, 0.2 * sold + gifts)
+    np.testing.assert_allclose(
+        given.found.scores.roi, 0.4 * sold / np.maximum(0.2 * sold + gifts, 1.0) - 1.0, atol=1e-12
+    )
 
 
 def test_what_the_brief_wants_most_of(release):

@@ -9,7 +9,7 @@ from serving.plan_draws import DRAWS
 from serving.plan_offers import plan_offers
 from serving.plan_problem import mask_of
 from serving.plan_sets import outcome, plan_of
-from tests.serving.random_plans import mixed
+from tests.serving.random_plans import mixed, on_commission
 
 ASKED = {"goal": "awareness", "budget": 1e6, "explain": False}
 
@@ -96,3 +96,62 @@ def test_nobody(case):
     assert (plan.picks, plan.total_cost, plan.expected_value, plan.unique_reach) == ((), 0.0, 0.0, 0.0)
     assert (plan.roi, plan.roi_low, plan.roi_high, plan.p_profit) == (None, None, None, None)
     assert plan.spend_by.tier == {}
+
+
+# --- paid by commission
+
+
+def paid_by_sales(case, goal, gifts=0.0, **changes):
+    release = on_commission(case.release, gifts)
+    release = replace(release, model=replace(release.model, **changes))
+    brief = case.brief.model_copy(update={"goal": goal, "product_margin": 0.5})
+    return build_case(release, brief, plan_offers(release, brief))
+
+
+@pytest.mark.parametrize("goal", ["conversion", "local"])
+def test_a_commission_moves_with_the_sale(case, goal):
+    """A fifth of the sale is paid and half of it is worth something: 2.5 times the cost, whatever is sold."""
+    paid = paid_by_sales(case, goal)
+    alone = int(np.argmax(paid.offers.found.fee))
+    _, plan = shown(paid, [alone])
+    (pick,) = plan.picks
+    for bounds in ((plan.roi_low, plan.roi, plan.roi_high), (pick.roi_low, pick.roi, pick.roi_high)):
+        assert bounds == pytest.approx([1.5] * 3, rel=1e-3)
+    assert (plan.p_profit, pick.p_profit) == (1.0, 1.0)
+    assert plan.value_high > 2 * plan.value_low
+    assert plan.total_cost_high == pytest.approx(plan.value_high / 2.5, abs=0.02)
+    assert (pick.spend_low, pick.spend_high) == pytest.approx((plan.value_low / 2.5, plan.total_cost_high), abs=0.02)
+
+
+def test_commissions_of_a_set_move_with_its_value(case):
+    paid = paid_by_sales(case, "conversion")
+    made, plan = shown(paid, np.arange(len(paid.offers)))
+    assert plan.lost_to_overlap > 0
+    np.testing.assert_allclose(made.cost_draws, made.value_draws * plan.total_cost / plan.expected_value, rtol=1e-3)
+    assert plan.roi_low == plan.roi == plan.roi_high
+    assert plan.total_cost_high / plan.total_cost == pytest.approx(plan.value_high / plan.expected_value, rel=1e-3)
+
+
+def test_gifts_beside_a_commission_cost_the_same_whatever_is_sold(case):
+    paid = paid_by_sales(case, "conversion", gifts=400.0)
+    alone = int(np.argmax(paid.offers.found.fee))
+    made, plan = shown(paid, [alone])
+    np.testing.assert_allclose(made.cost_draws, made.value_draws / 2.5 + 400.0, atol=0.02)
+    assert plan.roi_low < plan.roi < plan.roi_high < 1.5
+    assert plan.p_profit == (made.value_draws > made.cost_draws).mean()
+    assert 0.0 < plan.p_profit < 1.0
+
+
+@pytest.mark.parametrize(
+    ("goal", "given"), [("awareness", ()), ("engagement", ()), ("launch", ()), ("conversion", ("conversion",))]
+)
+def test_a_value_that_is_no_share_of_the_sale_varies_by_itself(case, goal, given):
+    paid = paid_by_sales(case, goal, overridden_goals=given)
+    made, plan = shown(paid, np.arange(len(paid.offers)))
+    assert plan.total_cost_high == pytest.approx(plan.total_cost)
+    rois = made.value_draws / plan.total_cost - 1
+    assert (plan.roi_low, plan.roi_high) == pytest.approx(tuple(np.quantile(rois, [0.1, 0.9])))
+    assert plan.roi_low < plan.roi < plan.roi_high
+    for pick in plan.picks:
+        assert pick.roi_low < pick.roi_high
+        assert (pick.spend_low, pick.spend_high) == (None, None)

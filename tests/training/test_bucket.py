@@ -129,13 +129,15 @@ def test_the_same_rows_in_another_order_give_the_same_files(market, tmp_path):
             assert_frame_equal(one.tables.by_name()[table], other.tables.by_name()[table], check_exact=True)
 
 
-def test_commission_only_is_found_over_all_buckets(market, tmp_path):
-    sold = market["placements"].with_columns(pl.col("revenue").fill_null(50.0), refunds=0.0)
-    placements = sold.with_columns((pl.col("revenue") * 0.1).alias("fee"))
+@pytest.mark.parametrize("booked", [{"fee": 0.1}, {"fee": 0.0, "other_cost": 0.1}])
+def test_commission_only_is_found_over_all_buckets(market, tmp_path, booked):
+    sold = market["placements"].with_columns(pl.col("revenue").fill_null(50.0), refunds=0.0, product_cost=0.0)
+    placements = sold.with_columns((pl.col("revenue") * share).alias(name) for name, share in booked.items())
     data = write({**market, "placements": placements}, tmp_path / "data")
     manifest = bucket(data, tmp_path / "out", Settings(), buckets=4, batch=SMALL)
     tables, _ = load_checked(data, Settings())
     assert manifest.commission_only_rate == commission_only_rate(in_base_currency(tables, Settings())) > 0.09
+    assert any("commission only, 10.0%" in str(finding) for finding in manifest.findings)
 
 
 def cells(table, column, values):
