@@ -10,13 +10,17 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from features.brief import Brief
-from features.brief_fields import Amount, Fraction, Part, Positive, Text, Texts, TierName, shown
+from features.brief_fields import Fraction, Part, Text, Texts, TierName, shown
 from features.brief_reading import problem_of, read, read_json
 
 MOST_CREATORS = 1000
 Count = Annotated[int, Field(strict=True, ge=0, le=MOST_CREATORS)]
 # More placements than this with one creator is no plan; so a cap above it is an amount of money.
 MOST_PLACEMENTS = 10
+ROUNDED = 1e-6  # by which shares may sum to more than 1, such as thirds
+MOST_AMOUNT = 1e12  # in any currency; hundredths of it are still whole numbers to a computer
+Money = Annotated[float, Field(strict=True, ge=0, le=MOST_AMOUNT, allow_inf_nan=False)]
+MoneyAbove0 = Annotated[Money, Field(gt=0)]
 
 _LIMIT = "a whole number (most creators), a fraction below 1 (most share of the budget), or an object"
 _CAP = (
@@ -56,7 +60,7 @@ class Limit(Part):
     max: Count | None = Field(default=None, description="most creators")
     min_share: Fraction = Field(default=0.0, description="least share of the budget to spend there")
     max_share: Fraction | None = Field(default=None, description="most share of the budget to spend there")
-    max_spend: Amount | None = Field(default=None, description="most to spend there, in the brief's currency")
+    max_spend: Money | None = Field(default=None, description="most to spend there, in the brief's currency")
 
     @model_validator(mode="before")
     @classmethod
@@ -110,7 +114,7 @@ class Cap(Part):
     share: Annotated[float, Field(strict=True, gt=0, le=1)] | None = Field(
         default=None, description="most share of the budget"
     )
-    amount: Positive | None = Field(default=None, alias="spend", description="most spend, in the brief's currency")
+    amount: MoneyAbove0 | None = Field(default=None, alias="spend", description="most spend, in the brief's currency")
 
     @model_validator(mode="before")
     @classmethod
@@ -148,6 +152,14 @@ def _by_platform(limits: dict[str, Limit]) -> dict[str, Limit]:
     return by_name
 
 
+def _shares_of_one_budget(limits: dict[str, Limit]) -> dict[str, Limit]:
+    shares = {name: limit.min_share for name, limit in limits.items() if limit.min_share}
+    if (total := sum(shares.values())) > 1.0 + ROUNDED:
+        each = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise ValueError(f"min_share sums to {total:g} ({each}), and no more than all of a budget, 1, can be spent")
+    return limits
+
+
 class PlanOptions(Part):
     """What a plan must keep to, beside the budget. Everything may be left out.
 
@@ -158,10 +170,12 @@ class PlanOptions(Part):
     max_creators: int | None = Field(
         default=None, strict=True, ge=1, le=MOST_CREATORS, description="most creators to pay"
     )
-    tier_limits: dict[TierName, Limit] = Field(default={}, description=f"by tier: {_LIMIT}")
-    platform_limits: Annotated[dict[Text, Limit], AfterValidator(_by_platform)] = Field(
-        default={}, description=f"by platform: {_LIMIT}"
+    tier_limits: Annotated[dict[TierName, Limit], AfterValidator(_shares_of_one_budget)] = Field(
+        default={}, description=f"by tier: {_LIMIT}"
     )
+    platform_limits: Annotated[
+        dict[Text, Limit], AfterValidator(_by_platform), AfterValidator(_shares_of_one_budget)
+    ] = Field(default={}, description=f"by platform: {_LIMIT}")
     per_creator_cap: Cap | None = Field(default=None, description=f"of each creator: {_CAP}")
     per_person_cap: Cap | None = Field(
         default=None, description=f"of each person, who may have several accounts: {_CAP}"
@@ -209,6 +223,7 @@ class PlanBrief(Brief):
         }
     )
 
+    budget: MoneyAbove0 = Field(description="in `currency`; a plan spends it at most")
     plan: PlanOptions = PlanOptions()
 
     @field_validator("plan")

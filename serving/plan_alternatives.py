@@ -144,7 +144,8 @@ def _scenario(case: Case, plan: Mask) -> Scenario | None:
     try:
         # the fast way is good enough, but for limits that ask for the least
         asked = any(row.low > 0 for row in case.problem.rows)
-        found = solve(case.problem, _seconds(case.problem), starts=(plan,), gap=NEAR_ENOUGH, exact=asked).chosen
+        seconds = CAREFUL_SECONDS if asked else _seconds(case.problem)
+        found = solve(case.problem, seconds, starts=(plan,), gap=NEAR_ENOUGH, exact=asked).chosen
     except Impossible:
         return None
     if case.problem.broken(plan) is None:

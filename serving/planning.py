@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from features.plan_options import PlanBrief
+from serving.filters import NothingFits
 from serving.picks import head_fields, reasons_of
 from serving.plan_alternatives import (
     Alternative,
@@ -47,7 +48,13 @@ def plan(release: Release, brief: PlanBrief, *, request_id: str, curve: bool = F
         NothingFits: the filters leave nobody, or nothing keeps all limits (`Infeasible`).
     """
     with step("score"):
-        offers = plan_offers(release, brief)
+        try:
+            offers = plan_offers(release, brief)
+        except NothingFits as refused:
+            if refused.field != "budget":
+                raise
+            # more than which filter removed whom: the budget that buys somebody
+            raise explain(brief, partial(plan_offers, release), nobody=True) from None
         case = build_case(release, brief, offers)
     with step("alternatives"):
         sizes = single_sizes(case)

@@ -39,6 +39,11 @@ REFUSED = [
      ["below min_share (0.5)", "0.2"]),
     ({"tier_limits": {"micro": {"max": -1}}}, "plan.tier_limits.micro.max", ["at least 0"]),
     ({"tier_limits": {"micro": {"max_share": 40}}}, "plan.tier_limits.micro.max_share", ["at most 1"]),
+    ({"tier_limits": {"micro": {"max_spend": 1e308}}}, "plan.tier_limits.micro.max_spend", ["at most 1e+12"]),
+    ({"tier_limits": {"micro": {"min_share": 0.6}, "nano": 3, "macro": {"min_share": 0.5}}}, "plan.tier_limits",
+     ["min_share sums to 1.1 (micro 0.6, macro 0.5)"]),
+    ({"platform_limits": {"TikTok": {"min_share": 1}, "x": {"min_share": 0.01}}}, "plan.platform_limits",
+     ["min_share sums to 1.01 (tiktok 1, x 0.01)"]),
     ({"tier_limits": {"micro": {"max_spend": "1k"}}}, "plan.tier_limits.micro.max_spend", ["a number", "'1k'"]),
     ({"tier_limits": {"micro": {"maxx": 2}}}, "plan.tier_limits.micro.maxx", ["mean plan.tier_limits.micro.max?"]),
     ({"tier_limits": {"micro": {"zzz": 2}}}, "plan.tier_limits.micro.zzz", ["the fields are min, max, min_share"]),
@@ -54,6 +59,7 @@ REFUSED = [
     ({"per_creator_cap": {"placements": 11}}, "plan.per_creator_cap.placements", ["at most 10"]),
     ({"per_creator_cap": {"share": 0}}, "plan.per_creator_cap.share", ["above 0"]),
     ({"per_creator_cap": {"spend": 0}}, "plan.per_creator_cap.spend", ["above 0"]),
+    ({"per_creator_cap": 1e13}, "plan.per_creator_cap.spend", ["at most 1e+12"]),
     ({"per_creator_cap": {"spent": 5}}, "plan.per_creator_cap.spent", ["did you mean plan.per_creator_cap.spend?"]),
     ({"per_creator_cap": {"amount": 5}}, "plan.per_creator_cap.amount", ["the fields are placements, share, spend"]),
     ({"must_include": "c1"}, "plan.must_include", ["a list", "'c1'"]),
@@ -85,6 +91,8 @@ def test_bad_plans_are_refused_by_field_in_plain_words(plan, field, words):
     ("extra", "field", "words"),
     [
         ({"budget": 0}, "budget", "above 0"),
+        ({"budget": 1e308}, "budget", r"at most 1e\+12"),
+        ({"budget": float("inf")}, "budget", "a finite number"),
         ({"max_creators": 3}, "max_creators", "belongs inside plan"),
         ({"filters": {"max_creators": 3}}, "filters.max_creators", "belongs inside plan"),
         ({"filters": {"plan": {}}}, "filters.plan", "belongs beside filters"),
@@ -164,6 +172,23 @@ def test_the_normal_form_of_a_cap(given, normal):
     plan = parse_plan({**LEAST, "plan": {"per_creator_cap": given, "per_person_cap": given}}).plan
     assert plan.per_creator_cap == plan.per_person_cap
     assert plan.per_creator_cap.model_dump(exclude_none=True) == normal
+
+
+@pytest.mark.parametrize(
+    "shares", [(1.0,), (0.5, 0.5), (1 / 3, 1 / 3, 1 / 3), (0.3333334, 0.3333333, 0.3333333), (0.7, 0.2, 0.1)]
+)
+def test_least_shares_may_ask_for_all_of_a_budget(shares):
+    """As floats they may sum to a little more."""
+    limits = {name: {"min_share": share} for name, share in zip(("nano", "micro", "macro"), shares, strict=False)}
+    plan = parse_plan({**LEAST, "plan": {"tier_limits": limits, "platform_limits": limits}}).plan
+    assert [limit.min_share for limit in plan.tier_limits.values()] == list(shares)
+    assert plan.platform_limits == plan.tier_limits
+
+
+def test_amounts_up_to_a_million_millions_are_read():
+    plan = {"tier_limits": {"micro": {"max_spend": 1e12}}, "per_creator_cap": 1e12}
+    brief = parse_plan({**LEAST, "budget": 1e12, "plan": plan})
+    assert (brief.budget, brief.plan.tier_limits["micro"].max_spend, brief.plan.per_creator_cap.amount) == (1e12,) * 3
 
 
 def test_the_tighter_of_share_and_amount_holds():

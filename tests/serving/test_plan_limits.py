@@ -140,19 +140,19 @@ def test_least_shares_of_all_of_a_budget_are_demanded_a_little_less_of(release, 
     assert [row.high for row in rows] == [np.inf, 50_000, np.inf, 75_000, np.inf, 75_000]
 
 
-def test_least_shares_that_leave_room_are_demanded_as_they_are(release):
-    rows = rows_of(release, {"tier_limits": {"nano": {"min_share": 0.59}, "micro": {"min_share": 0.4}}})
-    assert [(row.low, row.high) for row in rows] == [(59_000, np.inf), (40_000, np.inf)]
-    # those of tiers and those of platforms are of the same creators
-    rows = rows_of(release, {
-        "tier_limits": {"nano": {"min_share": 0.8}}, "platform_limits": {"tiktok": {"min_share": 0.8}},
-    })  # fmt: skip
-    assert [row.low for row in rows] == [80_000, 80_000]
-
-
-def test_a_share_is_not_demanded_to_the_cent_either(release):
-    least, others = rows_of(release, {"tier_limits": {"nano": {"min_share": 0.5, "max_share": 0.5}}})
-    assert (least.low, least.high, others.high) == (49_500, 50_000, 50_000)
+@pytest.mark.parametrize(
+    ("options", "sides"),
+    [
+        ({"tier_limits": {"nano": {"min_share": 0.59}, "micro": {"min_share": 0.4}}},
+         [(59_000, np.inf), (40_000, np.inf)]),
+        # those of tiers and those of platforms are of the same creators
+        ({"tier_limits": {"nano": {"min_share": 0.8}}, "platform_limits": {"tiktok": {"min_share": 0.8}}},
+         [(80_000, np.inf), (80_000, np.inf)]),
+        ({"tier_limits": {"nano": {"min_share": 0.5, "max_share": 0.5}}}, [(49_500, 50_000), (-np.inf, 50_000)]),
+    ],
+)  # fmt: skip
+def test_least_shares_are_demanded_as_they_are_where_there_is_room(release, options, sides):
+    assert [(row.low, row.high) for row in rows_of(release, options)] == sides
 
 
 def test_halves_of_a_budget_are_spent(release):

@@ -346,7 +346,7 @@ def test_screening_finds_the_same_plan(world, monkeypatch):
     ("changes", "options", "field", "words"),
     [
         ({}, {"must_include": ["nobody", "c000001", "no-one"]}, "plan.must_include", ["2 of 3", "no-one", "nobody"]),
-        ({"budget": 0.01}, {}, "budget", ["no creator is left", "Relax budget first"]),
+        ({"budget": 0.01}, {}, "budget", ["too little to buy anybody: the smallest budget is", "Raise the budget"]),
         ({"filters": {"max_fee": 0.001}}, {}, "filters.max_fee", ["Relax filters.max_fee first"]),
         ({"filters": {"creator_ids": ["nobody"]}}, {}, "filters.creator_ids", ["no creator is left"]),
         ({"currency": "EUR"}, {}, "currency", ["base currency USD"]),

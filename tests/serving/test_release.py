@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -64,12 +65,32 @@ def test_the_stamp_changes_with_every_release(tmp_path):
     assert release_stamp(tmp_path) in stamps
 
 
+NAMED = '{"model": "a:1", "catalogue": "b:1", "previous": %s}'
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"model": "a:1"}', '{"model": "a:1", "catalogue": "b:1", "previous": [["a"]]}']
+    ("text", "why"),
+    [
+        ("", ""),
+        ("{", ""),
+        ("[" * 100_000, ""),
+        ("[]", "it is not a JSON object"),
+        ("null", "it is not a JSON object"),
+        ('{"model": "a:1"}', "catalogue is null"),
+        ('{"model": 5, "catalogue": "x"}', "model is 5, not a tag such as influencer-roi-model:1"),
+        ('{"model": "nocolon", "catalogue": "alsonot"}', 'model is "nocolon"'),
+        ('{"model": "a:1:2", "catalogue": "b:1"}', 'model is "a:1:2"'),
+        ('{"model": "a:1", "catalogue": ["b:1"]}', "catalogue is "),
+        (NAMED % '[["a"]]', "previous is not a list of pairs"),
+        (NAMED % '["ab"]', "previous is not a list of pairs"),
+        (NAMED % "7", "previous is not a list of pairs"),
+        (NAMED % '[["a:1", 2]]', "previous is 2"),
+    ],
 )
-def test_an_unreadable_file_names_the_remedy(tmp_path, text):
+def test_an_unreadable_file_names_the_remedy(tmp_path, text, why):
     (tmp_path / FILE).write_text(text)
-    with pytest.raises(DataError, match=r"release.json cannot be read .* run `influencer-roi promote VERSION`"):
+    remedy = r".*\): run `influencer-roi promote VERSION`; `influencer-roi models` lists"
+    with pytest.raises(DataError, match=rf"release.json cannot be read \({re.escape(why)}{remedy}"):
         load_release(tmp_path)
 
 
