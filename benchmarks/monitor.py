@@ -58,12 +58,19 @@ def platform(tables: Tables) -> Tables:
     return {**tables, "placements": new, "creators": renamed}
 
 
+def feed(tables: Tables) -> Tables:
+    """Snapshots come without price and credibility."""
+    lost = [pl.when(~_later("snapshot_at")).then(name).alias(name) for name in ("price", "audience_credibility")]
+    return {**tables, "creator_snapshots": tables["creator_snapshots"].with_columns(lost)}
+
+
 CHANGES: dict[str, Callable[[Tables], Tables]] = {
     "prices +40 %": prices,
     "engagement halved": engagement,
     "impressions -30 %": impressions(0.7),
     "impressions -60 %": impressions(0.4),
     "a new platform": platform,
+    "no more prices in snapshots": feed,
 }
 
 
@@ -98,12 +105,14 @@ def changed(source: Path, folder: Path, change: Callable[[Tables], Tables]) -> P
     return folder
 
 
-def dataset_of(folder: Path) -> Any:
+def dataset_of(folder: Path) -> tuple[Any, Any]:
+    """Features and labels, and the snapshots as they came."""
     from features.settings import Settings
     from training.dataset import build_dataset
     from training.source import load
 
-    return build_dataset(load(folder, Settings(), None).market)
+    loaded = load(folder, Settings(), None)
+    return build_dataset(loaded.market), loaded.tables.creator_snapshots
 
 
 def taught(data: Any) -> tuple[Any, Any]:
@@ -120,21 +129,23 @@ def taught(data: Any) -> tuple[Any, Any]:
     return model, training_reference(data, model, rows)
 
 
-def looks(data: Any, model: Any, reference: Any, days: int, every: int = 1) -> Iterator[tuple[int, list[Any]]]:
+def looks(
+    data: Any, snapshots: Any, model: Any, reference: Any, days: int, every: int = 1
+) -> Iterator[tuple[int, list[Any]]]:
     """What each look says, by days since TAUGHT."""
     from training.monitor_rows import look, watched
     from training.split import day_number
 
     start = day_number(TAUGHT)
-    seen = watched(data, model, np.full(len(data.market.placements), np.nan), start)
+    seen = watched(data, model, np.full(len(data.market.placements), np.nan), start, snapshots)
     for later in range(1, days + 1, every):
         yield later, look(seen, reference, start + later)
 
 
-def first_alarms(data: Any, model: Any, reference: Any, days: int, every: int = 1) -> dict[str, int]:
+def first_alarms(data: Any, snapshots: Any, model: Any, reference: Any, days: int, every: int = 1) -> dict[str, int]:
     """Day of the first alarm by part and column."""
     found: dict[str, int] = {}
-    for later, rows in looks(data, model, reference, days, every):
+    for later, rows in looks(data, snapshots, model, reference, days, every):
         for row in rows:
             if row.state == "DRIFT":
                 found.setdefault(f"{row.part}: {row.what}", later)
@@ -151,17 +162,17 @@ def main() -> None:
     asked = parser.parse_args()
     for seed in range(asked.first, asked.first + asked.seeds):
         folder = written(asked.work / f"m{seed}", seed)
-        data = dataset_of(folder)
+        data, snapshots = dataset_of(folder)
         model, reference = taught(data)
-        print(json.dumps({"seed": seed, "change": None, "alarms": first_alarms(data, model, reference, asked.days)}),
-              flush=True)  # fmt: skip
+        alarms = first_alarms(data, snapshots, model, reference, asked.days)
+        print(json.dumps({"seed": seed, "change": None, "alarms": alarms}), flush=True)
         if seed - asked.first < asked.changes:
             for name, change in CHANGES.items():
                 other = dataset_of(changed(folder, asked.work / "changed", change))
-                alarms = first_alarms(other, model, reference, asked.days, 2)
+                alarms = first_alarms(*other, model, reference, asked.days, 2)
                 print(json.dumps({"seed": seed, "change": name, "alarms": alarms}), flush=True)
             other = dataset_of(written(asked.work / f"m{seed}-{OTHER_WORLD}", seed, OTHER_WORLD))
-            alarms = first_alarms(other, model, reference, asked.days, 2)
+            alarms = first_alarms(*other, model, reference, asked.days, 2)
             print(json.dumps({"seed": seed, "change": f"the world {OTHER_WORLD}", "alarms": alarms}), flush=True)
 
 

@@ -100,7 +100,8 @@ class Alternatives(Part):
 class Scenario(Part):
     """What would be planned if the world were a little different.
 
-    `picks_kept` is the share of the plan's creators who would be bought again; for a gain of under a thousandth all are.
+    `picks_kept` is the share of the plan's creators who would be bought again; none is exchanged for a gain of under a
+    thousandth.
     """
 
     expected_value: float

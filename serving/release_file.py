@@ -6,8 +6,10 @@ The artefacts lie in the BentoML model store of the home (`bentoml/models/<name>
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from features.errors import DataError
 
@@ -39,12 +41,14 @@ def read_release_file(home: Path) -> ReleaseFile | None:
     """
     path = home / FILE
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return ReleaseFile(data["model"], data["catalogue"], tuple((m, c) for m, c in data.get("previous", ())))
+        return _release(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): run `influencer-roi promote VERSION`") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): run `influencer-roi promote VERSION`; `influencer-roi models` lists the "
+            "versions"
+        ) from error
 
 
 def write_release_file(home: Path, release: ReleaseFile) -> None:
@@ -77,3 +81,27 @@ def release_stamp(home: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+def _release(data: Any) -> ReleaseFile:
+    """The release that a JSON value says.
+
+    Raises:
+        ValueError: it is of another shape.
+    """
+    if not isinstance(data, dict):
+        raise ValueError("it is not a JSON object")
+    previous = data.get("previous", [])
+    if not isinstance(previous, list) or any(not isinstance(pair, list) or len(pair) != 2 for pair in previous):
+        raise ValueError("previous is not a list of pairs")
+    return ReleaseFile(
+        _tag(data.get("model"), "model"),
+        _tag(data.get("catalogue"), "catalogue"),
+        tuple((_tag(model, "previous"), _tag(catalogue, "previous")) for model, catalogue in previous),
+    )
+
+
+def _tag(value: Any, field: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]+:[\w.-]+", value):
+        raise ValueError(f"{field} is {json.dumps(value)}, not a tag such as {MODEL}:1")
+    return value

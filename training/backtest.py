@@ -20,6 +20,7 @@ from training.dataset import Dataset
 from training.funnel_fit import TooLittle, fit_model
 from training.intervals import MIN_ROWS as MIN_INTERVAL_ROWS
 from training.intervals import fit_intervals, ranks
+from training.judgeable import judgeable
 from training.metrics import Metrics, bootstrap, bootstrap_ratio, judge, tweedie
 from training.promise_fit import fit_promise
 from training.split import Split
@@ -41,7 +42,7 @@ class Backtest:
     Attributes:
         target: what was judged (`value` unless no later placement could be).
         missing: why it is not value, or None.
-        split: the window and its rows; `judged` are the test rows with the target known.
+        split: the window and its rows; `judged` are the test rows that may be judged (`training.judgeable`).
         predicted: by name (`model` or a rule), shape (judged,).
         promised: the model's after `promise`, shape (judged,).
         metrics: by name.
@@ -114,8 +115,8 @@ def backtest(data: Dataset, split: Split, options: FitOptions) -> Backtest | Non
     for target in TARGETS:
         predicted = predict(data, model, split.test, target)
         actual = outcome(data, target)
-        known = np.isfinite(actual[split.test]) & np.isfinite(predicted)
-        learnt = split.train[np.isfinite(actual[split.train])]
+        known = judgeable(data.market, split.test, actual[split.test]) & np.isfinite(predicted)
+        learnt = split.train[judgeable(data.market, split.train, actual[split.train])]
         if known.sum() >= MIN_JUDGED and len(learnt) >= MIN_JUDGED and actual[learnt].sum() > 0:
             judged = split.test[known]
             return _judge(data, split, model, target, judged, learnt, predicted[known])
@@ -249,8 +250,8 @@ def past_mean(data: Dataset, target: str) -> Floats:
 
 
 def _why_not_value(data: Dataset, split: Split) -> str:
-    learnt = int(np.isfinite(outcome(data, "value")[split.train]).sum())
-    judged = int(np.isfinite(outcome(data, "value")[split.test]).sum())
+    value = outcome(data, "value")
+    learnt, judged = (int(judgeable(data.market, rows, value[rows]).sum()) for rows in (split.train, split.test))
     return (
         f"value could not be judged: {learnt} placements with a known value had settled before the window opened and "
         f"{judged} inside it know theirs (at least {MIN_JUDGED} of each are needed)"

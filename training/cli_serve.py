@@ -54,12 +54,12 @@ def ui(
     home: Home = HOME,
 ) -> None:
     """Open the MLflow UI on this home: runs, plots, registered versions."""
-    from training import tracking
+    from training import mlflow_store
 
     _require_free(host, port)
     # its first page is of language models; the runs are further in
-    runs = f"/#/experiments/{tracking.prepare(home)}/runs?workflowType=machine_learning"
-    uri = tracking.tracking_uri(home)
+    runs = f"/#/experiments/{mlflow_store.prepare(home)}/runs?workflowType=machine_learning"
+    uri = mlflow_store.tracking_uri(home)
     if uri.startswith("http"):
         typer.echo(f"Runs are recorded on a tracking server, whose own UI shows them: {uri}{runs}")
         return

@@ -15,28 +15,29 @@ def models(home: Home = HOME) -> None:
     from rich.table import Table
 
     from serving.release_file import read_release_file
-    from training import tracking
-    from training.publish import stored_versions
+    from training.version_list import list_versions, remarks
 
-    listed = tracking.versions(home)
-    if not listed:
+    release, broken = None, None
+    try:
+        release = read_release_file(home)
+    except DataError as error:
+        broken = error  # `promote` mends it, and needs a number from the list
+    rows = list_versions(home, release)
+    if rows:
+        table = Table(
+            "version", "created (UTC)", "state", "aliases", "verdict", "judged on", "gain over best rule", "data"
+        )
+        for row in rows:
+            table.add_row(
+                row.version, row.created, row.state, ", ".join(row.aliases), row.verdict, row.judged, row.gain, row.data
+            )
+        terminal().print(table)
+    else:
         typer.echo(f"No version in {home} yet: run influencer-roi train DIR")
-        return
-    release, stored = read_release_file(home), stored_versions(home)
-    table = Table("version", "created (UTC)", "live", "aliases", "verdict", "judged on", "gain over best rule", "data")
-    for version in listed:
-        live = release is not None and release.model.split(":")[1] == version.version
-        pruned = version.tags.get(tracking.PRUNED) == "true" and version.version not in stored
-        state = "live" if live else "pruned" if pruned else ""
-        table.add_row(
-            version.version, version.created, state, ", ".join(version.aliases),
-            version.tags.get("verdict", ""), version.tags.get("judged", ""),
-            version.tags.get("gain_over_best_rule", ""),
-            "synthetic" if version.tags.get("synthetic") == "true" else "real",
-        )  # fmt: skip
-    terminal().print(table)
-    if release is not None:
-        typer.echo(f"Served: {release.model} with {release.catalogue}")
+    for line in [] if release is None else remarks(home, release, rows):
+        typer.echo(line)
+    if broken is not None:
+        raise broken
 
 
 def promote(
@@ -48,7 +49,7 @@ def promote(
 
     tag = publish.promote(home, version)
     typer.echo(f"Serving {tag} from now on; a running server takes it up within seconds.")
-    _record_champion(home)
+    _move_aliases(home)
 
 
 def rollback(home: Home = HOME) -> None:
@@ -57,7 +58,7 @@ def rollback(home: Home = HOME) -> None:
 
     release = publish.roll_back(home)
     typer.echo(f"Back to {release.model} with {release.catalogue}; a running server takes it up within seconds.")
-    _record_champion(home)
+    _move_aliases(home)
 
 
 def prune(
@@ -78,11 +79,11 @@ def prune(
         typer.echo(line)
 
 
-def _record_champion(home: Path) -> None:
-    """Move the alias too; the release stands even where MLflow does not answer."""
-    from training import tracking
+def _move_aliases(home: Path) -> None:
+    """Move the aliases too; the release stands even where MLflow does not answer."""
+    from training import registry
 
     try:
-        tracking.set_champion(home)
+        registry.set_aliases(home)
     except DataError as error:
-        typer.echo(f"warning: the alias champion was not moved: {error}", err=True)
+        typer.echo(f"warning: the aliases were not moved: {error}", err=True)

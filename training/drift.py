@@ -35,6 +35,7 @@ class State(StrEnum):
     OK = "OK"
     DRIFT = "DRIFT"
     TOO_FEW = "TOO FEW"
+    NOT_TESTED = "NOT TESTED"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ BRIEFS = 20  # recent campaigns that are asked again
 PICKS = 20  # of each brief
 KINDS = ("tier", "country", "language")
 SHOWN = 8  # members of a kind that are named in words
+OTHERS = "others"
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,13 @@ class Exposure:
         return {name: value for name, value in out.items() if np.isfinite(value)}
 
     def card(self) -> dict[str, Any]:
-        """For the model card, JSON-able: the largest members of each kind."""
-        largest = self.table.with_columns(size=pl.max_horizontal("candidates", "picks"))
-        shown = largest.sort("size", descending=True).group_by("kind", maintain_order=True).head(SHOWN)
+        """For the model card, JSON-able: the largest members of each kind, the rest together as OTHERS."""
+        largest = self.table.with_columns(size=pl.max_horizontal("candidates", "picks")).sort("size", descending=True)
+        place = pl.int_range(pl.len()).over("kind")
+        named = pl.when(place < SHOWN).then("member").otherwise(pl.lit(OTHERS)).alias("member")
+        shown = largest.with_columns(named).group_by("kind", "member", maintain_order=True).agg(
+            pl.col("candidates", "picks", "spend").sum()
+        )  # fmt: skip
         return {
             "briefs": self.briefs, "picks": self.picks, "creators": self.creators, "catalogue": self.catalogue,
             "currency": self.currency, "spend": round(self.spend, 2),

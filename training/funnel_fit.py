@@ -218,17 +218,28 @@ def _blinded(x: Matrix, columns: tuple[int, ...]) -> Matrix:
 def _level(model: Model, x: Matrix, known: Labels) -> Model:
     """Factors that bring the product of stages to the level of the data.
 
-    A product of mean rates is not the mean of the product where rates fall with size; the factor mends the sum.
+    A product of mean rates is not the mean of the product where rates fall with size; the factor mends the sum. What
+    was not delivered counts for as much as the delivered of the same goal are known (see `training.judgeable`).
     """
     expected = model.expected(x)
     levels = {}
     for quantity, stage in model.stages.items():
-        y = np.where(known.columns["delivery"] > 0, known.columns[quantity], 0.0)
-        rows = np.isfinite(y) & (known.overridden if quantity == "value" else True)
+        delivered = known.columns["delivery"] > 0
+        y = np.where(delivered, known.columns[quantity], 0.0)
+        asked = known.overridden if quantity == "value" else np.ones(len(y), dtype=bool)
+        counts = np.where(delivered, 1.0, _known_share(np.isfinite(y), delivered & asked, known.goal))
+        rows = np.isfinite(y) & asked & (counts > 0)
         if stage.exposure == "one" or not rows.any():
             continue
-        levels[quantity] = float(np.exp(level_shift(y[rows], expected[quantity][rows])))
+        levels[quantity] = float(np.exp(level_shift(y[rows], expected[quantity][rows], counts[rows])))
     return replace(model, levels=levels)
+
+
+def _known_share(known: NDArray[np.bool_], among: NDArray[np.bool_], goal: NDArray[np.int64]) -> Floats:
+    """Of each row: the share of known ones among some of its goal, 0 where there are none; shape (n,)."""
+    total = np.bincount(goal[among], minlength=len(GOALS))
+    share = np.bincount(goal[among & known], minlength=len(GOALS)) / np.maximum(total, 1)
+    return np.asarray(share[goal])
 
 
 def _overridden(known: Labels) -> tuple[str, ...]:

@@ -111,11 +111,15 @@ def _beats_rules(result: Backtest) -> Check:
 def _calibrated(result: Backtest) -> Check:
     """Fails only where the interval of predicted / actual is off as a whole: a window's luck is not the model's."""
     figure, (low, high) = result.metrics[MODEL].calibration, result.calibration_interval
-    off = math.isnan(figure) or low > WRONG_BY or high < 1.0 / WRONG_BY
+    least, most = 1.0 / WRONG_BY, WRONG_BY
+    if math.isnan(figure):
+        text = f"predicted / actual {result.target} cannot be told: what was actual sums to no more than 0"
+        return Check("calibration", False, math.nan, math.nan, text)
+    off = low > most or high < least
     return Check(
-        "calibration", not off, figure, WRONG_BY,
-        f"predicted / actual {result.target} {figure:.2f}, 90 % interval {low:.2f} to {high:.2f}, "
-        f"{'not ' if off else ''}within {1 / WRONG_BY:.2f} to {WRONG_BY:.2f}",
+        "calibration", not off, figure, least if figure < 1.0 else most,
+        f"predicted / actual {result.target} {figure:.2f}; its 90 % interval, {low:.2f} to {high:.2f}, "
+        f"{_where(off)} {least:.2f} to {most:.2f}",
     )  # fmt: skip
 
 
@@ -127,14 +131,19 @@ def _covered(result: Backtest) -> list[Check]:
     (low, high), (least, most) = COVERAGE, result.coverage_interval
     judged = rows >= MIN_COVERED
     off = most < low or least > high
-    where = f"{'not ' if off else ''}within {low:.2f} to {high:.2f}"
+    where = f"{_where(off)} {low:.2f} to {high:.2f}" if judged else f"rests on too few to judge ({MIN_COVERED} needed)"
     return [
         Check(
             "coverage", not off if judged else None, coverage, low if coverage < 0.8 else high,
-            f"80 % intervals hold {coverage:.2f} of {rows} later placements, 90 % interval {least:.2f} to {most:.2f}, "
-            + (where if judged else f"too few to judge ({MIN_COVERED} needed)"),
+            f"80 % intervals hold {coverage:.2f} of {rows} later placements; the 90 % interval of that share, "
+            f"{least:.2f} to {most:.2f}, {where}",
         )
     ]  # fmt: skip
+
+
+def _where(off: bool) -> str:
+    """How an interval lies to the bounds: it is the interval that is judged, not the figure."""
+    return "lies outside of" if off else "reaches into"
 
 
 def _no_worse(duel: Duel) -> Check:

@@ -12,10 +12,11 @@ from features.market import Market
 from serving.release import load_release
 from serving.release_file import MODEL, store_path
 from serving.slate_reader import Slates, read_slates
+from serving.stage import Floats
 from training import tracking
 from training.dataset import build_dataset
 from training.drift import read_reference
-from training.monitor_picks import promised_by_slates
+from training.monitor_picks import promised_by_slates, why_none
 from training.monitor_report import Monitored, monitor_record
 from training.monitor_rows import look, watched
 from training.run_record import RECORDED
@@ -50,15 +51,16 @@ def monitor(folder: Path, home: Path, as_of: date | None = None, say: Say = lamb
     _require_comparable(loaded.market, model.basis.currency, learnt_before, loaded.as_of, model.version)
     say(f"comparing with version {model.version}, trained as of {iso(learnt_before)}")
     picked = promised_by_slates(loaded.market, slates.picks)
-    rows = look(watched(build_dataset(loaded.market), model, picked, learnt_before), reference, loaded.as_of)
+    snapshots = loaded.tables.creator_snapshots
+    seen = watched(build_dataset(loaded.market), model, picked, learnt_before, snapshots)
     found = Monitored(
         folder=folder,
         version=model.version,
         learnt_before=learnt_before,
         as_of=loaded.as_of,
         synthetic=bool(model.card["synthetic"]),
-        rows=tuple(rows),
-        notes=_notes(slates, int(np.isfinite(picked).sum())),
+        rows=tuple(look(seen, reference, loaded.as_of)),
+        notes=_notes(slates, loaded.market, picked),
     )
     say("logging to MLflow")
     tables = loaded.tables.by_name()
@@ -85,7 +87,8 @@ def _require_comparable(market: Market, currency: str, learnt_before: int, as_of
         )
 
 
-def _notes(slates: Slates, found: int) -> tuple[str, ...]:
+def _notes(slates: Slates, market: Market, picked: Floats) -> tuple[str, ...]:
+    found = int(np.isfinite(picked).sum())
     if slates.picks.is_empty():
         said = (
             "The slate log is empty, so past picks cannot be judged: it fills as the service answers POST /v1/rank; "
@@ -94,8 +97,5 @@ def _notes(slates: Slates, found: int) -> tuple[str, ...]:
     elif found:
         said = f"Past picks: {found} placements were booked from answers in the slate log."
     else:
-        said = (
-            "No placement is found in the slate log: briefs need the campaign_id of their bookings as brief_id, and "
-            "amounts in the currency of the data."
-        )
+        said = f"Past picks cannot be judged. {why_none(market, slates.picks)}"
     return (said,) if slates.warning is None else (said, f"Warning: {slates.warning}.")

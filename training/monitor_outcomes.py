@@ -14,6 +14,7 @@ from serving.model import Model
 from serving.stage import Floats
 from training.drift import MIN_CAMPAIGNS, State
 from training.intervals import ranks
+from training.judgeable import judgeable
 from training.sequential import wealth_above, wealth_below
 
 Ints = NDArray[np.int64]
@@ -92,9 +93,12 @@ def settled(
         model: whose intervals they are judged by.
         rows: placements, shape (n,).
         day: on which their campaigns count, shape (n,).
-        actual, promised: their value, shape (n,); where one is NaN, or nothing was promised, the placement is left out.
+        actual, promised: their value, shape (n,). Left out is what was promised nothing (0 or NaN), and of the rest
+            what may not be judged (`training.judgeable`), by what counted up to the same day.
     """
-    known = np.isfinite(actual) & np.isfinite(promised) & (promised > 0)
+    able = promised > 0
+    rows, day, actual, promised = rows[able], day[able], actual[able], promised[able]
+    known = judgeable(market, rows, actual, day)
     rows, day, actual, promised = rows[known], day[known], actual[known], promised[known]
     campaign = market.placements.campaign[rows]
     goals = np.array(GOALS)[market.campaigns.goal[campaign]]

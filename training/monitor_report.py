@@ -11,16 +11,15 @@ from rich.table import Table
 
 from training import report
 from training.card import folder_digest
-from training.drift import PSI_LIMIT, State
-from training.monitor_rows import ALPHA, PARTS, Row
-from training.plots import new_figure
+from training.drift import State
+from training.monitor_rows import ALPHA, Row
+from training.plots_drift import Bar, apart_words, drift_bars, furthest
 from training.run_record import datasets
 from training.split import iso
 from training.tracking import RunRecord
 
-SHOWN = 5  # features without drift in the table, most moved first
+SHOWN = {"features": 5, "snapshots": 1}  # columns without drift in the table, most moved first, of parts of many
 PLOTTED = 25
-COLOURS = {State.DRIFT: "#c0392b", State.OK: "#2e7d32", State.TOO_FEW: "#9e9e9e"}
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,11 @@ class Monitored:
                 f"ALARM. {known}{', '.join(found[:6])}{more} drifted. See whether the data are right (`influencer-roi "
                 "check`); if they are, train again."
             )
-        few = sum(row.state is State.TOO_FEW for row in self.rows)
-        if few == len(self.rows):
+        tested = [row for row in self.rows if row.state is not State.NOT_TESTED]
+        few = sum(row.state is State.TOO_FEW for row in tested)
+        if few == len(tested):
             return f"TOO FEW. {known}too little is newer than the model to say anything."
-        waiting = f"; {few} of {len(self.rows)} figures rest on too few campaigns yet" if few else ""
+        waiting = f"; {few} of {len(tested)} figures rest on too few campaigns yet" if few else ""
         return f"NO ALARM. {known}nothing drifted{waiting}."
 
     def parts(self) -> list[str | Table]:
@@ -71,18 +71,18 @@ class Monitored:
         shown, left = _shown(self.rows)
         out: list[str | Table] = [_table(shown, synthetic=self.synthetic)]
         if left:
-            out.append(f"{left} more features moved less; all are in MLflow.")
+            out.append(f"{left} more columns of features and snapshots moved less; all are in MLflow.")
         return [*out, *self.notes, self.verdict]
 
 
 def frame(rows: Sequence[Row]) -> pl.DataFrame:
     """A row of a table for each that is watched."""
     return pl.DataFrame(
-        [{**vars(row), "state": row.state.value, "figure": None if np.isnan(row.figure) else row.figure}
-         for row in rows],
+        [{**vars(row), "state": row.state.value} for row in rows],
         schema={"part": pl.String, "what": pl.String, "state": pl.String, "figure": pl.Float64, "limit": pl.String,
-                "note": pl.String, "rows": pl.Int64, "campaigns": pl.Int64},
-    )  # fmt: skip
+                "note": pl.String, "rows": pl.Int64, "campaigns": pl.Int64, "missing": pl.Float64,
+                "missing_before": pl.Float64, "new": pl.Float64},
+    ).with_columns(pl.col(pl.Float64).fill_nan(None))  # fmt: skip
 
 
 def monitor_record(found: Monitored, recorded: Mapping[str, pl.DataFrame]) -> RunRecord:
@@ -95,7 +95,7 @@ def monitor_record(found: Monitored, recorded: Mapping[str, pl.DataFrame]) -> Ru
         description=f"Monitoring on {kind}.\n\n{found.verdict}",
         params={"as_of": iso(found.as_of), "model_as_of": iso(found.learnt_before), "false_alarm_rate": ALPHA},
         metrics={
-            **{_metric(row): row.figure for row in found.rows if not np.isnan(row.figure)},
+            **_metrics(found.rows),
             **{f"count/{report.plain(state.value.lower())}": float(count) for state, count in counts.items()},
         },
         tags={
@@ -111,29 +111,50 @@ def monitor_record(found: Monitored, recorded: Mapping[str, pl.DataFrame]) -> Ru
 
 
 def drift_figure(found: Monitored) -> Any:
-    """PSI of the columns that moved most, by state."""
-    watched = [row for row in found.rows if row.limit.startswith("PSI") and not np.isnan(row.figure)]
-    most = sorted(watched, key=lambda row: (row.state is State.DRIFT, row.figure))[-PLOTTED:]
-    title = f"Drift against the training data of version {found.version}, before {iso(found.as_of)}"
-    figure, axes = new_figure(title + (" (SYNTHETIC)" if found.synthetic else ""), max(3.0, 0.3 * len(most) + 1.5))
-    axes.barh([f"{row.what} ({row.part})" for row in most], [row.figure for row in most],
-              color=[COLOURS[row.state] for row in most])  # fmt: skip
-    axes.axvline(PSI_LIMIT, color="grey", linestyle="--", label="from here on it matters")
-    axes.set(xlabel="PSI beyond chance; red: drift")
-    axes.legend(fontsize=8)
-    return figure
+    """The columns that moved most, by PSI or by what is missing or new, and what drifted otherwise too."""
+    title = f"Drift against the training data of version {found.version},\nbefore {iso(found.as_of)}"
+    bars = [
+        Bar(f"{row.what} ({row.part})", row.state, row.figure if _by_psi(row) else np.nan,
+            apart_words(row.missing, row.missing_before, row.new))
+        for row in found.rows if _of_column(row)
+    ]  # fmt: skip
+    return drift_bars(title + (" (SYNTHETIC)" if found.synthetic else ""), furthest(bars, PLOTTED))
 
 
-def _metric(row: Row) -> str:
-    part = report.plain(row.part)
-    return f"psi/{part}/{report.plain(row.what)}" if row.limit.startswith("PSI") else f"{part}/{report.plain(row.what)}"
+def _of_column(row: Row) -> bool:
+    return not np.isnan(row.missing_before)
+
+
+def _by_psi(row: Row) -> bool:
+    return row.limit.startswith("PSI")
+
+
+def _metrics(rows: Sequence[Row]) -> dict[str, float]:
+    """What is known of each row: its figure, what is missing, and what is new of names."""
+    out: dict[str, float] = {}
+    for row in rows:
+        name = f"{report.plain(row.part)}/{report.plain(row.what)}"
+        if _of_column(row):
+            psi = row.figure if _by_psi(row) else np.nan
+            out |= {f"psi/{name}": psi, f"missing/{name}": row.missing, f"never_seen/{name}": row.new}
+        else:
+            out[name] = row.figure
+    return {name: figure for name, figure in out.items() if not np.isnan(figure)}
 
 
 def _shown(rows: Sequence[Row]) -> tuple[list[Row], int]:
-    """Everything but features that are well, and the most moved of these; and how many are left out."""
-    well = [row for row in rows if row.part == PARTS[0] and row.state is not State.DRIFT]
-    most = sorted(well, key=lambda row: -np.nan_to_num(row.figure))[:SHOWN]
-    return [row for row in rows if row not in well or row in most], len(well) - len(most)
+    """Everything, but of the columns in parts of SHOWN that are well only the most moved; and how many are left out."""
+    out, left = list(rows), 0
+    for part, most in SHOWN.items():
+        well = [row for row in rows if row.part == part and row.state is not State.DRIFT]
+        shown = sorted(well, key=_how_far, reverse=True)[:most]
+        out = [row for row in out if row not in well or row in shown]
+        left += len(well) - len(shown)
+    return out, left
+
+
+def _how_far(row: Row) -> float:
+    return float(np.nan_to_num(row.figure if _by_psi(row) else row.missing - row.missing_before))
 
 
 def _table(rows: Sequence[Row], *, synthetic: bool) -> Table:

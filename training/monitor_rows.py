@@ -1,8 +1,10 @@
 """What a look on a day says, row by row: pure functions of data, model, reference and the day."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from features.asof import NEVER
@@ -11,7 +13,7 @@ from serving.model import Model
 from serving.stage import Floats
 from training.backtest import outcome, predict
 from training.dataset import Dataset
-from training.drift import MIN_CAMPAIGNS, PSI_LIMIT, Columns, Drift, Reference, State, drift_of
+from training.drift import MIN_CAMPAIGNS, MISSING_LIMIT, PSI_LIMIT, Columns, Drift, Reference, State, drift_of
 from training.monitor_data import PREDICTED, TURNING, columns, outcome_names
 from training.monitor_outcomes import (
     COVERAGE,
@@ -24,10 +26,12 @@ from training.monitor_outcomes import (
     promise_kept,
     settled,
 )
+from training.monitor_snapshots import snapshot_drifts
+from training.split import iso
 
 Ints = NDArray[np.int64]
 
-PARTS = ("features", "predictions", "outcomes", "promise", "past picks", "coverage")
+PARTS = ("features", "snapshots", "predictions", "outcomes", "promise", "past picks", "coverage")
 ALPHA = 0.05  # chance of any alarm, ever, while a model is served and nothing changed
 EACH = ALPHA / len(PARTS)
 MONTH = 30  # days
@@ -43,7 +47,8 @@ class Row:
         figure: NaN where there are too few.
         limit: from where on it is DRIFT, in words.
         note: anything else worth telling, or nothing.
-        rows, campaigns: that it is of.
+        rows, campaigns: that it is of; of `snapshots`: snapshots and creators.
+        missing, missing_before, new: of a column, as in Drift; NaN of other rows, and where there are none.
     """
 
     part: str
@@ -54,6 +59,9 @@ class Row:
     note: str
     rows: int
     campaigns: int
+    missing: float = np.nan
+    missing_before: float = np.nan
+    new: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class Watched:
         columns: of them.
         actual, promised: their value, and what the model expects of it, shape (n,).
         picked: value they were promised when they were picked from an answer, NaN for others, shape (n,).
+        snapshots: of all creators, canonical frame.
     """
 
     market: Market
@@ -78,22 +87,24 @@ class Watched:
     actual: Floats
     promised: Floats
     picked: Floats
+    snapshots: pl.DataFrame
 
 
-def watched(data: Dataset, model: Model, picked: Floats, learnt_before: int) -> Watched:
+def watched(data: Dataset, model: Model, picked: Floats, learnt_before: int, snapshots: pl.DataFrame) -> Watched:
     """What was agreed or settled since a model was trained, or picked at any time.
 
     Args:
         data: features and labels of every placement.
         model: served.
         picked: see Watched; of every placement, shape (p,).
-        learnt_before: see Watched.
+        learnt_before, snapshots: see Watched.
     """
     p = data.market.placements
     rows = np.flatnonzero((p.agreed >= learnt_before) | (p.settled >= learnt_before) | np.isfinite(picked))
     return Watched(
         market=data.market, model=model, learnt_before=learnt_before, rows=rows, columns=columns(data, model, rows),
         actual=outcome(data, "value")[rows], promised=predict(data, model, rows, "value"), picked=picked[rows],
+        snapshots=snapshots,
     )  # fmt: skip
 
 
@@ -101,7 +112,7 @@ def look(seen: Watched, reference: Reference, as_of: int) -> list[Row]:
     """Everything that is watched, as seen on a day.
 
     Args:
-        seen: placements.
+        seen: placements and snapshots.
         reference: of the model's training data.
         as_of: UTC day of the look; what was agreed or settled on it or later is not seen.
     """
@@ -122,10 +133,11 @@ def look(seen: Watched, reference: Reference, as_of: int) -> list[Row]:
     value, bounds = "actual / promised value", f"beyond {LEAST:.2f} to {MOST:.2f}"
     share, held = "share inside 80 % intervals", f"beyond {COVERAGE[0]:.2f} to {COVERAGE[1]:.2f}"
     return [
-        *_drifts("features", reference, seen.columns.part(features, new), EACH / 2),
-        *_drifts("features", reference, seen.columns.part(TURNING, months), EACH / 2),
-        *_drifts("predictions", reference, seen.columns.part(PREDICTED, new), EACH),
-        *_drifts("outcomes", reference, seen.columns.part(outcomes, known), EACH),
+        *_moved("features", drift_of(reference, seen.columns.part(features, new), EACH / 2)),
+        *_moved("features", drift_of(reference, seen.columns.part(TURNING, months), EACH / 2)),
+        *_delivered(snapshot_drifts(seen.snapshots, seen.learnt_before, as_of, EACH), seen.learnt_before),
+        *_moved("predictions", drift_of(reference, seen.columns.part(PREDICTED, new), EACH)),
+        *_moved("outcomes", drift_of(reference, seen.columns.part(outcomes, known), EACH)),
         _tested("promise", value, bounds, promise_kept(followed, EACH)),
         _tested("past picks", value, bounds, promise_kept(picks, EACH)),
         _told("past picks", f"{value}, whole slate log", promise_kept(ever, EACH)),
@@ -133,11 +145,27 @@ def look(seen: Watched, reference: Reference, as_of: int) -> list[Row]:
     ]
 
 
-def _drifts(part: str, reference: Reference, fresh: Columns, alpha: float) -> list[Row]:
+def _moved(part: str, drifts: Sequence[Drift]) -> list[Row]:
+    """Columns of placements beside those of training."""
+    return [_of_column(part, one, one.psi, f"PSI {PSI_LIMIT:.2f}", _drift_note(one)) for one in drifts]
+
+
+def _delivered(drifts: Sequence[Drift], learnt_before: int) -> list[Row]:
+    """Columns of snapshots: the figure is the share that is missing."""
     return [
-        Row(part, one.column, one.state, one.psi, f"PSI {PSI_LIMIT:.2f}", _drift_note(one), one.rows, one.campaigns)
-        for one in drift_of(reference, fresh, alpha)
-    ]
+        _of_column(
+            "snapshots", one, np.nan if one.state is State.TOO_FEW else one.missing,
+            f"missing {one.missing_before + MISSING_LIMIT:.2f}",
+            f"missing {one.missing:.0%} since {iso(learnt_before)}, was {one.missing_before:.0%}" if one.rows else "",
+        )
+        for one in drifts
+    ]  # fmt: skip
+
+
+def _of_column(part: str, one: Drift, figure: float, limit: str, note: str) -> Row:
+    missing, new = (one.missing, one.new) if one.rows else (np.nan, np.nan)
+    return Row(part, one.column, one.state, figure, limit, note, one.rows, one.campaigns, missing,
+               one.missing_before, new)  # fmt: skip
 
 
 def _drift_note(one: Drift) -> str:
@@ -161,5 +189,4 @@ def _tested(part: str, what: str, limit: str, verdict: Verdict) -> Row:
 
 def _told(part: str, what: str, verdict: Verdict) -> Row:
     """A figure that raises no alarm: the model has learnt from some of it, and an alarm would outlast its cause."""
-    state = State.TOO_FEW if verdict.state is State.TOO_FEW else State.OK
-    return Row(part, what, state, verdict.figure, "not tested", "", verdict.rows, verdict.campaigns)
+    return Row(part, what, State.NOT_TESTED, verdict.figure, "", "", verdict.rows, verdict.campaigns)

@@ -15,6 +15,7 @@ from serving.model import Model
 from serving.stage import Floats
 from training.backtest import Backtest, outcome
 from training.dataset import Dataset
+from training.judgeable import judgeable
 from training.off_policy_answer import OffPolicy, Policy, support_of, too_little
 from training.past_candidates import Foretold, Pairs, can_book, decision_days, foretell, sample_pools
 from training.policy_estimates import Choices, Log, estimates, totals, weights
@@ -169,9 +170,10 @@ def mean_choices(could: Alternatives, floor: float) -> Choices:
 
 
 def _log(data: Dataset, model: Model, could: Alternatives, logged: Ints, propensity: Floats | None, seed: int) -> Log:
-    """Outcomes of logged placements beside what was foretold of them on their campaign's day."""
+    """Outcomes of logged placements, as far as they may be judged, beside what was foretold on their campaign's day."""
     p, floor = data.market.placements, data.market.basis.cost_floor
     campaign = np.searchsorted(could.campaigns, p.campaign[logged])
+    value = outcome(data, "value")[logged]
     # no deliverable and no agreed fee, as for everybody else who could have been booked
     foretold = foretell(data.market, model, Pairs(p.campaign[logged], p.creator[logged], could.days[campaign]))
     if propensity is not None:
@@ -184,7 +186,7 @@ def _log(data: Dataset, model: Model, could: Alternatives, logged: Ints, propens
         campaign=campaign,
         chance=chance,
         matched=foretold.roi >= could.threshold[campaign],
-        value=outcome(data, "value")[logged],
+        value=np.where(judgeable(data.market, logged, value), value, np.nan),
         cost=np.maximum(p.cost[logged], floor),
         predicted_value=foretold.value,
         predicted_cost=np.maximum(foretold.cost, floor),

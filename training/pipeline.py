@@ -20,7 +20,7 @@ from serving.model import Model, save_model
 from serving.release import Release
 from serving.stage import Floats
 from serving.together import BIG
-from training import publish, tracking
+from training import mlflow_store, publish, registry, tracking
 from training.backtest import Backtest, backtest, outcome, predict
 from training.card import model_card
 from training.dataset import Dataset
@@ -31,6 +31,7 @@ from training.funnel_fit import TooLittle, fit_model
 from training.gate import Verdict, judge_promotion
 from training.in_force import drift_since, in_force, keep_beside, what_is_live
 from training.intervals import MIN_ROWS, fit_intervals
+from training.judgeable import judgeable
 from training.run_record import Training, run_record, with_trials
 from training.source import Source, catalogue_source, source
 from training.split import iso, labelled, time_split
@@ -84,9 +85,9 @@ def train(
         DataError: the data cannot be used; nothing is published then.
     """
     settings = load_settings(config_path(home))
-    if not tracking.is_own():
-        # a server that does not answer is told before the work, not after it
-        tracking.prepare(home)
+    if mlflow_store.recorded(home):
+        # a store that does not answer is told before the work, not after it
+        mlflow_store.prepare(home)
     with engine(engine_name, home, scheduler) as runner, source(folder, settings, as_of, home, runner, say) as found:
         return _train(found, folder, home, promote, trials, FitOptions(seed=seed), say)
 
@@ -131,7 +132,7 @@ def _train(
         record = run_record(training, artefact)
         if tuned is not None:
             record = with_trials(record, tuned)
-        version, run_id = tracking.log_run(home, record)
+        version, run_id = tracking.log_run(home, record, say)
     assert version is not None  # the record holds a model
     model = model.with_version(version)
     labels = {"version": version, "run_id": run_id, "feature_schema": schema_hash()}
@@ -140,12 +141,11 @@ def _train(
         home, model, labels, found.catalogue, serve=promoted,
         beside=lambda folder: keep_beside(folder, data, model, rows, result),
     )  # fmt: skip
-    if promoted:
-        try:
-            tracking.set_champion(home)
-        except DataError as error:
-            # the version is served whatever MLflow says of it
-            say(f"warning: the alias champion was not moved: {error}")
+    try:
+        registry.set_aliases(home)
+    except DataError as error:
+        # the version is stored, and may be served, whatever MLflow says of it
+        say(f"warning: the aliases were not moved: {error}")
     return Trained(version, run_id, found.report, result, verdict, promoted, tuned)
 
 
@@ -188,8 +188,8 @@ def fit_served(data: Dataset, rows: Ints, result: Backtest | None, options: FitO
 
 
 def _held_out(data: Dataset, rows: Ints, options: FitOptions) -> tuple[Ints, Floats]:
-    """Rows of known value, each predicted by a model of the other folds by campaign; none if they are too few."""
-    valued = rows[np.isfinite(outcome(data, "value")[rows])]
+    """Rows that may be judged by value, each predicted by a model of the other folds by campaign; none if too few."""
+    valued = rows[judgeable(data.market, rows, outcome(data, "value")[rows])]
     campaign = data.market.placements.campaign
     found: list[tuple[Ints, Floats]] = [(valued[:0], np.zeros(0))]
     for fold in range(FOLDS):

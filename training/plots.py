@@ -1,5 +1,6 @@
 """Plots of a run: what a reviewer looks at first."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from training.backtest import MODEL, Backtest
 from training.metrics import bootstrap
 
 DECILES = 10
+TITLE_WIDTH = 70  # letters, of what fits above a plot with long names beside it
 MONEY = ("value", "net_revenue")
 SYNTHETIC_NOTE = "SYNTHETIC sample market: says nothing of real creators"
 
@@ -105,14 +107,15 @@ def row_height(rows: int) -> float:
 
 
 def new_figure(title: str, height: float = 5.0) -> tuple[Any, Any]:
-    """A figure with one plot in it, bound to no window."""
+    """A figure with one plot in it, bound to no window; a long title goes on in the next line."""
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.use("Agg")
     figure = Figure(figsize=(8.0, height), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=11)
+    lines = (wrapped for line in title.splitlines() for wrapped in textwrap.wrap(line, TITLE_WIDTH))
+    axes.set_title("\n".join(lines), fontsize=11)
     return figure, axes
 
 

@@ -6,25 +6,30 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from training.drift import PSI_LIMIT, Drift, State
-from training.duel import Duel
-from training.plots import new_figure, row_height
+from training.drift import Drift, State
+from training.duel import ALPHA, Duel
+from training.plots_drift import Bar, apart_words, drift_bars, furthest
 from training.plots_intervals import forest, state_of
 
 SHOWN = 20
 Z90 = 1.645  # standard errors on either side of a 90 % interval
-COLOURS = {State.OK: "tab:blue", State.DRIFT: "tab:red", State.TOO_FEW: "lightgrey"}
 
 
 def duel_by_slice(duel: Duel) -> Any:
-    """The challenger's gain over the version in force, in all and in each slice."""
+    """The challenger's gain over the version in force, in all and in each slice.
+
+    A slice is coloured as the gate judges it: by the bar of all slices together, not by its own interval.
+    """
     rows = [(f"all ({duel.rows})", duel.gain, *duel.interval, state_of(*duel.interval))]
     for one in duel.slices:
         # z is the gain in standard errors
         error = one.gain / one.z if one.z else 0.0
         low, high = one.gain - Z90 * error, one.gain + Z90 * error
-        rows.append((f"{one.kind}: {one.member} ({one.rows})", one.gain, low, high, state_of(low, high)))
-    return forest(f"Is it better than version {duel.champion} in force?", rows)
+        state = "worse" if one.z < duel.slice_bar else "better" if one.z > -duel.slice_bar else "level"
+        rows.append((f"{one.kind}: {one.member} ({one.rows})", one.gain, low, high, state))
+    title = f"Is it better than version {duel.champion} in force?"
+    bar = f"slices coloured beyond {-duel.slice_bar:.1f} standard errors: {ALPHA * 100:.0f} % for all together"
+    return forest(f"{title}\n({bar})" if duel.slices else title, rows)
 
 
 def duel_frame(duel: Duel) -> pl.DataFrame:
@@ -40,19 +45,13 @@ def duel_frame(duel: Duel) -> pl.DataFrame:
 
 def drift_by_column(drift: Sequence[Drift], champion: str) -> Any:
     """How far the columns have moved since the version in force was trained, the furthest first."""
-    known = [one for one in strongest(drift) if np.isfinite(one.psi)][:SHOWN]
     moved = sum(one.state is State.DRIFT for one in drift)
     title = f"Have the data changed since version {champion}? {moved} of {len(drift)} columns drifted"
-    figure, axes = new_figure(title, height=row_height(max(len(known), 4)))
-    position = np.arange(len(known))
-    axes.barh(position, [one.psi for one in known], color=[COLOURS[one.state] for one in known])
-    axes.axvline(PSI_LIMIT, color="black", linestyle="--", linewidth=1, label=f"limit {PSI_LIMIT}")
-    axes.set_yticks(position, [one.column.replace("_", " ") for one in known], fontsize=8)
-    axes.set_ylim(max(len(known), 1) - 0.4, -0.6)
-    axes.set(xlabel="population stability index (PSI) less what chance gives\n(red: beyond the limit, and surely)")
-    axes.legend(loc="lower right", fontsize=8)
-    axes.set_xlim(0, max([PSI_LIMIT * 1.3, *(one.psi * 1.05 for one in known)]))
-    return figure
+    bars = [
+        Bar(one.column.replace("_", " "), one.state, one.psi, apart_words(one.missing, one.missing_before, one.new))
+        for one in drift
+    ]
+    return drift_bars(title, furthest(bars, SHOWN))
 
 
 def drift_frame(drift: Sequence[Drift]) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from serving.release_file import CATALOGUE, FILE, MODEL, STORE, ReleaseFile, rea
 from training import prune_runs
 from training.home_lock import home_lock, locked
 from training.prune_runs import DAY_SECONDS, Runs
-from training.publish import is_whole, stored_versions
+from training.stored import is_whole, stored_versions
 
 LEFTOVERS = ("work/*", ".*-partial-*", f".{FILE}.*")  # of the home; what a killed process left, if it is old
 

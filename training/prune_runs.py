@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from training import tracking
-from training.tracking import EXPERIMENT, PRUNED, REGISTERED
+from training import mlflow_store, registry
+from training.mlflow_store import EXPERIMENT
+from training.registry import PRUNED, REGISTERED
 
 DAY_SECONDS = 86_400.0
 PAGE = 500
@@ -49,7 +50,7 @@ class Runs:
 
 def aliased(home: Path) -> set[str]:
     """Versions with the alias champion or challenger."""
-    return {version.version for version in tracking.versions(home) if version.aliases}
+    return {version.version for version in registry.versions(home) if version.aliases}
 
 
 def to_empty(home: Path, keep: int, pruned: Mapping[str, str], stored: set[str]) -> Runs:
@@ -68,16 +69,16 @@ def to_empty(home: Path, keep: int, pruned: Mapping[str, str], stored: set[str])
     Raises:
         DataError: MLflow does not answer.
     """
-    if not tracking.recorded(home):
+    if not mlflow_store.recorded(home):
         return Runs()
-    with tracking.connected(home) as mlflow:
+    with mlflow_store.connected(home) as mlflow:
         client = mlflow.MlflowClient()
         experiment = str(client.get_experiment_by_name(EXPERIMENT).experiment_id)
         versions = _pages(client.search_model_versions, f"name = '{REGISTERED}'")
         # a number alone may be another version's, on a server that the home did not always use
         wanted = {v.run_id: str(v.version) for v in versions if pruned.get(str(v.version)) == v.run_id}
         runs = {run.info.run_id: run for run in _pages(client.search_runs, [experiment])}
-        if tracking.is_own():
+        if mlflow_store.is_own():
             with_alias = aliased(home)
             newest = sorted(versions, key=lambda v: int(v.version))[-keep:]
             wanted |= {
@@ -91,7 +92,7 @@ def to_empty(home: Path, keep: int, pruned: Mapping[str, str], stored: set[str])
             if run_id not in runs or runs[run_id].data.tags.get(PRUNED) == "true":
                 continue
             run = _run(mlflow, client, runs[run_id], experiment, version)
-            if tracking.is_own() and not all(_within(home, location) for location in run.locations):
+            if mlflow_store.is_own() and not all(_within(home, location) for location in run.locations):
                 elsewhere += 1
                 continue
             found.append(run)
@@ -107,7 +108,7 @@ def empty(home: Path, runs: Runs) -> None:
     """
     if not runs.runs:
         return
-    with tracking.connected(home) as mlflow:
+    with mlflow_store.connected(home) as mlflow:
         client = mlflow.MlflowClient()
         for run in runs.runs:
             for location in run.locations:

@@ -13,16 +13,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-
 from features.errors import DataError
 from serving.catalogue import Catalogue, load_catalogue, save_catalogue
 from serving.model import Model, load_model, save_model
 from serving.prepared import forget_prepared
 from serving.release import load_named_model, load_pair, prepared_name
-from serving.release_file import CATALOGUE, MODEL, STORE, ReleaseFile, read_release_file, store_path, write_release_file
-from training import tracking
+from serving.release_file import (
+    CATALOGUE,
+    MODEL,
+    STORE,
+    ReleaseFile,
+    read_release_file,
+    release_stamp,
+    store_path,
+    write_release_file,
+)
+from training import registry
 from training.home_lock import home_lock
+from training.stored import is_whole, label_of, stored_versions
 
 log = logging.getLogger(__name__)
 
@@ -135,38 +143,22 @@ def roll_back(home: Path) -> ReleaseFile:
     return back
 
 
-def stored_versions(home: Path) -> list[str]:
-    """Model versions in the store, whole, oldest first."""
-    folder = home / STORE / "models" / MODEL
-    names = [path.name for path in folder.iterdir() if is_whole(path)] if folder.is_dir() else []
-    return sorted((name for name in names if name.isdigit()), key=int)
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether an artefact of the store was written to its end: its model.yaml is there."""
-    return (folder / "model.yaml").exists()
-
-
-def label_of(folder: Path, name: str) -> str | None:
-    """A label that was kept beside an artefact of the store, None where there is none."""
-    try:
-        found = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))["labels"].get(name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-        return None
-    return None if found is None else str(found)
-
-
 def _require_stored(home: Path, version: str) -> None:
     stored = stored_versions(home)
     if version not in stored:
         known = f"stored versions: {', '.join(stored) or 'none; run `influencer-roi train DIR`'}"
-        if tracking.was_pruned(home, version):
+        if registry.was_pruned(home, version):
             raise DataError(f"version {version} was pruned, its model is deleted; {known}", field="version")
         raise DataError(f"version {version} is not in {home / STORE}; {known}", field="version")
 
 
 def _publish(home: Path, model_tag: str, catalogue_tag: str, *, loads: bool = False) -> None:
     old = _readable_release(home)
+    if old is None and release_stamp(home) is not None:
+        log.warning(
+            "release.json could not be read and is written anew. What was served before is not known any more, so "
+            "`rollback` does not reach it; `promote` serves any version that is stored"
+        )
     if old is not None and (old.model, old.catalogue) == (model_tag, catalogue_tag):
         return
     previous = () if old is None else ((old.model, old.catalogue), *old.previous)
@@ -228,12 +220,12 @@ def _store_model(
 
 
 def _refuse_other_run(folder: Path, labels: dict[str, str]) -> None:
-    """Refuse a number that the store holds already, of another run: a registry counts its versions from 1."""
+    """Refuse a number that was free when it was registered, and that the store holds now, of another run."""
     there, run = label_of(folder, "run_id"), labels.get("run_id")
     if run is not None and there is not None and there != run:
         raise DataError(
-            f"version {folder.name} is in {folder.parent} already, of another run ({there}): MLflow's registry is not "
-            f"the one this home was trained with. Set {tracking.TRACKING} to that one, or use another --home",
+            f"version {folder.name} is in {folder.parent} already, of another run ({there}): two trainings of "
+            "this home were recorded in two places at once. Train again",
             field="version",
         )
 

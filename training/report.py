@@ -113,7 +113,11 @@ def flat_metrics(result: Backtest) -> dict[str, float]:
         "captured_high": captured.high,
     }
     if result.coverage is not None:
-        out |= {"coverage_80": result.coverage, "coverage_80_rows": float(result.covered_rows)}
+        low, high = result.coverage_interval
+        out |= {
+            "coverage_80": result.coverage, "coverage_80_low": low, "coverage_80_high": high,
+            "coverage_80_rows": float(result.covered_rows),
+        }  # fmt: skip
     for name, metrics in result.metrics.items():
         if name != MODEL:
             out |= {f"rule/{plain(name)}/{figure}": value for figure, value in metrics.as_dict().items()}

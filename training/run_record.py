@@ -28,11 +28,12 @@ from training.gate import Verdict
 from training.plots import marked, result_figures
 from training.plots_intervals import gain_by_slice, interval_coverage
 from training.plots_shap import factor_importance, shap_summary, stage_parts, value_parts
+from training.registry import ModelRecord
 from training.run_text import describe
 from training.split import iso
 from training.stage_fit import FitOptions
 from training.surroundings import Surroundings, surroundings
-from training.tracking import ChildRecord, ModelRecord, RunRecord
+from training.tracking import ChildRecord, RunRecord
 from training.tune import Tuned, searched
 
 # what of the data a run names

@@ -292,12 +292,12 @@ def _fit_trees(data: StageData, log_rate: Floats, dense: bool, options: FitOptio
     return lgb.train(params, dataset, num_boost_round=options.trees)
 
 
-def level_shift(actual: Floats, expected: Floats) -> float:
+def level_shift(actual: Floats, expected: Floats, counts: Floats | float = 1.0) -> float:
     """What to add in logs so that expected and actual outcomes agree in sum, at a Tweedie (1.5) compromise.
 
-    The score equation of the intercept: sum of (actual - a expected) / sqrt(expected) = 0.
+    The score equation of the intercept: sum of counts (actual - a expected) / sqrt(expected) = 0.
     """
-    weights = 1.0 / np.sqrt(np.maximum(expected, 1e-12))
+    weights = counts / np.sqrt(np.maximum(expected, 1e-12))
     return float(np.log((weights * actual).sum() / (weights * expected).sum()))
 
 

@@ -13,6 +13,7 @@ from serving.stage import Floats
 from training.backtest import MODEL, outcome, past_mean, rule_data
 from training.baselines import RIDGE, rule_orders, rule_predictions
 from training.dataset import Dataset
+from training.judgeable import judgeable
 from training.sample_truth import Truth
 from training.truth_figures import Advice, PickFigures, judge_picks, slice_figures
 from training.truth_pool import Pool, past_means, score_pool
@@ -73,7 +74,7 @@ def judge_by_truth(data: Dataset, rows: Ints, model: Model, truth: Truth) -> Tru
 def rule_advice(data: Dataset, rows: Ints, pool: Pool, model: Model) -> dict[str, Advice]:
     """What each rule says: its order, and the value it expects once fitted on the same placements as the model."""
     value = outcome(data, "value")
-    learnt = rows[np.isfinite(value[rows])]
+    learnt = rows[judgeable(data.market, rows, value[rows])]
     asked = pool.rule_data()
     predicted = rule_predictions(
         rule_data(data, learnt, past_mean(data, "value")), np.maximum(value[learnt], 0.0), asked

@@ -16,6 +16,7 @@ from serving.model import Model
 from training.backtest import TARGETS, outcome, predict
 from training.dataset import Dataset
 from training.funnel_fit import TooLittle, fit_model
+from training.judgeable import judgeable
 from training.metrics import tweedie
 from training.split import Split, iso, time_split
 from training.stage_fit import MIN_ROWS_FOR_TREES, FitOptions
@@ -116,7 +117,7 @@ def tune(
         return float(tweedie(actual[inner.test][known], predict(data, fitted, inner.test, target)[known]).mean())
 
     done = search(deviance, options, trials, seed, say)
-    learnt = int(np.isfinite(actual[inner.train]).sum())
+    learnt = int(judgeable(data.market, inner.train, actual[inner.train]).sum())
     tuned = Tuned(done, target=target, opens=inner.opens, learnt=learnt, judged=int(known.sum()))
     return tuned.best.options, tuned
 
@@ -190,8 +191,9 @@ def _judges(data: Dataset, inner: Split, model: Model) -> tuple[str, NDArray[np.
     """What to judge by, nearest to money first as in the backtest, and which rows of the inner window know it."""
     for target in TARGETS:
         actual = outcome(data, target)
-        known = np.isfinite(actual[inner.test]) & np.isfinite(predict(data, model, inner.test, target))
-        learnt = np.isfinite(actual[inner.train]).sum()
+        known = judgeable(data.market, inner.test, actual[inner.test])
+        known &= np.isfinite(predict(data, model, inner.test, target))
+        learnt = judgeable(data.market, inner.train, actual[inner.train]).sum()
         # where fewer teach no trees are fitted at all: every setting would give the same model
         if known.sum() >= MIN_JUDGED and learnt >= MIN_ROWS_FOR_TREES and actual[inner.test][known].sum() > 0:
             return target, known
@@ -199,8 +201,13 @@ def _judges(data: Dataset, inner: Split, model: Model) -> tuple[str, NDArray[np.
 
 
 def _too_little(data: Dataset, inner: Split) -> str:
-    known = [np.isfinite(outcome(data, target)) for target in TARGETS]
-    learnt, judged = max(((int(k[inner.train].sum()), int(k[inner.test].sum())) for k in known), key=sum)
+    learnt, judged = max(
+        (
+            [int(judgeable(data.market, rows, outcome(data, target)[rows]).sum()) for rows in (inner.train, inner.test)]
+            for target in TARGETS
+        ),
+        key=sum,
+    )
     return (
         f"{learnt} placements with a known outcome had settled before the inner window opened on {iso(inner.opens)} "
         f"and {judged} in it know theirs (at least {MIN_ROWS_FOR_TREES} and {MIN_JUDGED} are needed)"

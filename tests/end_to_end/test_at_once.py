@@ -13,7 +13,7 @@ import pytest
 from serving.release import load_release
 from serving.release_file import read_release_file, store_path
 from tests.end_to_end.conftest import BRIEF, SCRIPTS
-from training import tracking
+from training import registry
 
 
 def test_two_trainings_at_once_and_prune_meanwhile_leave_a_home_that_is_whole(place, tmp_path, monkeypatch):
@@ -38,7 +38,7 @@ def test_two_trainings_at_once_and_prune_meanwhile_leave_a_home_that_is_whole(pl
     assert all(f"Published. Serve it: influencer-roi serve --home {home}" in out for out, _ in said)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         monkeypatch.setenv(name, "" if name == "MLFLOW_TRACKING_URI" else "true")
-    listed = {version.version: version for version in tracking.versions(home)}
+    listed = {version.version: version for version in registry.versions(home)}
     assert set(listed) == {"1", "2"}
 
     # both trained on the same data: one catalogue, under one tag
@@ -46,23 +46,25 @@ def test_two_trainings_at_once_and_prune_meanwhile_leave_a_home_that_is_whole(pl
     live, other = release.model.split(":")[1], ({"1", "2"} - {release.model.split(":")[1]}).pop()
     assert release.previous == ((f"influencer-roi-model:{other}", release.catalogue),)
     assert load_release(home).model_version == live
-    assert {version: listed[version].aliases for version in listed} == {live: ("champion",), other: ()}
+    assert {version: listed[version].aliases for version in listed} == {live: ("champion",), other: ("challenger",)}
     assert place.done("rollback", home=home).startswith(f"Back to influencer-roi-model:{other}")
     assert load_release(home).model_version == other
 
 
 def test_a_server_answers_on_while_its_home_is_pruned(place, start, home):
     place.done("promote", 2, home=home)
+    place.done("catalogue", place.market, "--as-of", "2026-05-15", home=home)
+    held = read_release_file(home).catalogue
     server = start("influencer-roi", "serve", home=home)
     server.wait_for("/readyz")
     before = server.ask("POST", "/v1/rank", BRIEF)[1]
-    assert before["model_version"] == "2"
-    # the catalogue that the server holds is then neither in force nor the one before, and version 1 neither
+    assert (before["model_version"], before["data_as_of"]) == ("2", "2026-05-15")
+    # the catalogue that the server holds is then neither in force nor the one before, nor any version's own
     place.done("catalogue", place.market, "--as-of", "2026-06-01", home=home)
     place.done("catalogue", place.market, "--as-of", "2026-06-15", home=home)
     said = place.done("prune", "--keep", 1, home=home)
-    assert "catalogue 2026-07-01" in said
-    assert not store_path(home, read_release_file(place.home).model).exists()
+    assert "catalogue 2026-05-15" in said
+    assert not store_path(home, held).exists()
     deadline = time.monotonic() + 60
     while (answer := server.ask("POST", "/v1/rank", BRIEF))[1]["data_as_of"] != "2026-06-15":
         assert answer[0] == 200

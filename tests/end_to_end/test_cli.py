@@ -296,18 +296,21 @@ def test_promote_and_rollback_switch_what_is_served_and_the_alias(place, command
     assert "model 2" in command("rank", brief(), "--home", home)[1]
     newest, older = (line for line in command("models", "--home", home)[1].splitlines() if line.startswith("│"))
     assert ("live" in newest, "champion" in newest) == (True, True)
-    assert ("live" in older, "champion" in older) == (False, False)
+    assert ("live" in older, "champion" in older, "challenger" in older) == (False, False, True)
 
     assert "Back to influencer-roi-model:1" in place.done("rollback", home=home)
     back = read_release_file(home)
     assert (back.model, back.catalogue) == (before.model, before.catalogue)
-    assert "champion" in command("models", "--home", home)[1].splitlines()[-3]
+    newest, older = (line for line in command("models", "--home", home)[1].splitlines() if line.startswith("│"))
+    assert ("challenger" in newest, "champion" in older) == (True, True)
     assert command("rollback", "--home", home)[0] == 1
 
 
-def test_promote_mends_a_broken_release_file(command, home):
+def test_promote_mends_a_broken_release_file(place, command, home):
     (home / "release.json").write_text('{"model": ')
-    code, _, err = command("models", "--home", home)
+    code, said, err = command("models", "--home", home)
     assert (code, "influencer-roi promote VERSION" in err) == (1, True)
-    assert command("promote", 1, "--home", home)[0] == 0
+    assert [line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│")] == ["2", "1"]
+    ran = place.run("promote", 1, home=home)
+    assert (ran.returncode, "`rollback` does not reach it" in ran.stderr) == (0, True)
     assert load_release(home).model_version == "1"

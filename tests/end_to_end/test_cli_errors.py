@@ -126,7 +126,7 @@ BAD_BRIEFS = {
     "nobody is so cheap": (asks(budget=0.001), ["no creator is left", "Relax budget"]),
     "only strangers": (asks(filters={"creator_ids": ["nobody"]}), ["no creator is left", "Relax filters.creator_ids"]),
     "line 2 wrong": (lines(BRIEF, {**BRIEF, "budget": -1}, BRIEF), ["brief.jsonl, line 2: budget", "above 0"]),
-    "line 3 fits nobody": (lines(BRIEF, BRIEF, {**BRIEF, "filters": NOBODY}), ["brief.jsonl, brief 3", "Relax"]),
+    "no line fits anybody": (lines(*[{**BRIEF, "filters": NOBODY}] * 2), ["brief.jsonl, brief 1", "Relax"]),
     "no lines": (text("\n\n", "brief.jsonl"), ["brief.jsonl holds no brief"]),
     "another ending": (text("goal,budget", "brief.csv"), ["brief.csv", ".json", ".jsonl"]),
 }

@@ -104,11 +104,11 @@ def test_a_promotion_moves_the_alias_and_is_listed(place, command):
         assert (code, err) == (0, "")
         assert out.startswith(f"Serving influencer-roi-model:{version} ")
         assert place.aliases()["champion"] == version
-    assert place.aliases() == {"champion": "2"}
+    assert place.aliases() == {"champion": "2", "challenger": "1"}
     code, out, _ = command("models")
     second, first = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith(("│ 1 ", "│ 2 "))]
     assert [cell.strip() for cell in second[2:4]] == ["live", "champion"]
-    assert [cell.strip() for cell in first[2:4]] == ["", ""]
+    assert [cell.strip() for cell in first[2:4]] == ["", "challenger"]
     assert all("promote" in line[4] and "synthetic" in line[-1] for line in (first, second))
 
 
@@ -126,7 +126,7 @@ def test_without_the_server_a_rollback_serves_and_says_that_the_alias_stays(down
     print(f"rollback without MLflow took {time.monotonic() - began:.1f} s")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"Back to {before} ")
-    assert ran.stderr.startswith("warning: the alias champion was not moved: MLflow at http://127.0.0.1:")
+    assert ran.stderr.startswith("warning: the aliases were not moved: MLflow at http://127.0.0.1:")
     assert "Traceback" not in ran.stderr
     assert read_release_file(down.home).model == before
 

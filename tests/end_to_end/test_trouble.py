@@ -13,8 +13,9 @@ import time
 import pytest
 
 from serving.artefact import read_json, write_json
+from serving.release import load_release
 from serving.release_file import MODEL, read_release_file, store_path
-from tests.end_to_end.conftest import BRIEF, SCRIPTS
+from tests.end_to_end.conftest import BRIEF, EARLIER, SCRIPTS
 
 TOO_LARGE = 20_000  # bytes of a file, from which on writing fails: as on a disk that is full
 
@@ -56,10 +57,40 @@ def test_a_locked_database_is_named_and_keeps_nobody_from_serving_another_releas
         code, out, err = command(*words, "--home", locked)
         assert code == 0
         assert "a running server takes it up within seconds" in out
-        assert err.startswith("warning: the alias champion was not moved: MLflow at ")
+        assert err.startswith("warning: the aliases were not moved: MLflow at ")
         assert "database is locked" in err
     assert served(locked) == before
     assert command("rank", brief(), "--home", locked)[0] == 0
+
+
+def listed(said):
+    """States of the versions that `models` says."""
+    cells = [line.split("│") for line in said.splitlines() if line.startswith("│")]
+    return {row[1].strip(): row[3].strip() for row in cells}
+
+
+def test_a_damaged_database_is_named_before_the_work_and_training_goes_on_without_it(place, command, home):
+    database, before = home / "mlflow" / "mlflow.db", served(home)
+    database.write_bytes(database.read_bytes()[:50_000])
+    # in a process of its own: MLflow remembers a database as it found it
+    ran = place.run("train", place.market, home=home)
+    assert (ran.returncode, "backtest" in ran.stdout) == (1, False)
+    assert "The file is damaged: restore it from a backup, or move it away" in ran.stderr
+    database.rename(home / "damaged.db")
+    code, out, _ = command("models", "--home", home)
+    assert (code, listed(out)) == (0, {"2": "not in the registry", "1": "live, not in the registry"})
+
+    code, out, err = command("train", place.market, "--as-of", EARLIER, "--promote", "never", "--home", home)
+    assert code == 0, err
+    assert "warning: MLflow does not know version 2 of this home" in out
+    assert "Version 3: " in out
+    assert served(home) == before
+    for version in ("3", "1"):
+        assert command("promote", version, "--home", home)[::2] == (0, "")
+        assert load_release(home).model_version == version
+        states = {"3": "", **dict.fromkeys("12", "not in the registry")}
+        states[version] = ", ".join(filter(None, ("live", states[version])))
+        assert listed(command("models", "--home", home)[1]) == states
 
 
 def full_disk(place, home, *words):
@@ -140,7 +171,8 @@ def test_without_its_store_a_home_says_what_to_do(place, command, brief, storele
         assert (storeless / "release.json").read_bytes() == before
     code, out, _ = command("models", "--home", storeless)
     assert code == 0
-    assert "champion" in out
+    assert listed(out) == {"2": "not stored", "1": "live, not stored"}
+    assert "named by release.json but not stored" in out
 
 
 def test_a_running_server_answers_on_when_the_store_goes_and_a_new_one_says_why_not(start, home):

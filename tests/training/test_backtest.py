@@ -22,10 +22,12 @@ from training.backtest import (
     backtest,
     outcome,
     predict,
+    rule_data,
     slice_members,
 )
 from training.baselines import RIDGE, RULES
 from training.dataset import build_dataset
+from training.judgeable import judgeable
 from training.pipeline import fit_served
 from training.report import backtest_frame, card_metrics, flat_metrics, plain, slice_frame, worst_misses
 from training.sample import make_market
@@ -110,6 +112,33 @@ def test_judged_are_test_rows_with_a_known_outcome(data, result):
         assert (prediction > 0).mean() > 0.9
 
 
+def test_where_much_is_missing_the_undelivered_are_no_larger_a_part(frames, data):
+    """Of 70 % of the delivered placements, drawn at random, nothing is known."""
+    hidden = pl.Series(np.random.default_rng(0).random(frames["placements"].height) < 0.7)
+    given = [name for name in (*OUTCOMES, "engagements") if name in frames["placements"].columns]
+    lost = [pl.when(~hidden).then(pl.col(name)).alias(name) for name in given]
+    sparse, as_of = dataset(with_placements(frames, *lost), data[1])
+    p, split = sparse.market.placements, time_split(sparse.market.placements, as_of)
+    asked = []
+
+    def seen(*args):
+        asked.append(args[1])
+        return rule_data(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.backtest.rule_data", seen)
+        judged = backtest(sparse, split, OPTIONS)
+    assert judged.target == "value"
+    np.testing.assert_array_equal(asked[1], judged.judged)
+    for among, found in ((split.train, asked[0]), (split.test, judged.judged)):
+        truth, value = (p.delivered[among] == 0).mean(), outcome(sparse, "value")[among]
+        known = among[np.isfinite(value)]
+        assert (p.delivered[known] == 0).mean() > 2.0 * truth
+        assert (p.delivered[found] == 0).mean() < 0.5 * (p.delivered[known] == 0).mean()
+        np.testing.assert_array_equal(found, among[judgeable(sparse.market, among, value)])
+    assert judged.metrics[MODEL].rows == len(judged.judged) == len(judged.ranks[0])
+
+
 def test_rows_of_slices_add_up(data, result):
     members = slice_members(data[0], result.judged)
     assert members.keys() == result.slices.keys() == {"goal", "tier", "platform", "country", "creator"}
@@ -180,6 +209,7 @@ def test_metrics_have_their_baselines_and_intervals(result):
     assert flat["calibration_low"] < flat["calibration"] < flat["calibration_high"]
     assert flat["captured_low"] < flat["captured"] < flat["captured_high"]
     assert (flat["coverage_80"], flat["coverage_80_rows"]) == (result.coverage, result.covered_rows)
+    assert (flat["coverage_80_low"], flat["coverage_80_high"]) == result.coverage_interval
     assert flat["rule/creators past mean/deviance".replace(" ", "_")] > flat["deviance"]
     for kind, members in result.slices.items():
         for member, by_name in members.items():

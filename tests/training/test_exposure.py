@@ -19,7 +19,7 @@ from serving.catalogue import build_catalogue
 from serving.ranking import rank
 from serving.release import Release
 from training.dataset import build_dataset
-from training.exposure import BRIEFS, KINDS, PICKS, SHOWN, exposure_of, recent_briefs
+from training.exposure import BRIEFS, KINDS, OTHERS, PICKS, SHOWN, exposure_of, recent_briefs
 from training.pipeline import fit_served
 from training.sample import make_market
 from training.split import EPOCH, labelled, newest_fact
@@ -147,9 +147,16 @@ def test_the_card_holds_the_largest_of_each_kind(found):
     card = json.loads(json.dumps(found.card()))
     assert list(card["shares"]) == list(KINDS)
     for kind in KINDS:
-        assert len(card["shares"][kind]) <= SHOWN
-        for member, shares in card["shares"][kind].items():
+        named = {member: shares for member, shares in card["shares"][kind].items() if member != OTHERS}
+        assert len(named) <= SHOWN
+        for member, shares in named.items():
             assert shares["picks"] == of(found, kind, "picks")[member]
+        # what is left out is told, so that a table adds up
+        members = len(of(found, kind, "picks"))
+        assert (OTHERS in card["shares"][kind]) == (members > SHOWN)
+        for what in ("candidates", "picks", "spend"):
+            assert sum(shares[what] for shares in card["shares"][kind].values()) == pytest.approx(1.0)
+    assert list(card["shares"]["country"])[-1] == OTHERS
     sizes = {m: max(c, of(found, "country", "picks")[m]) for m, c in of(found, "country", "candidates").items()}
-    shown = [sizes[member] for member in card["shares"]["country"]]
+    shown = [sizes[member] for member in card["shares"]["country"] if member != OTHERS]
     assert shown == sorted(sizes.values(), reverse=True)[: len(shown)]

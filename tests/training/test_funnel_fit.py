@@ -144,6 +144,20 @@ def test_levels_bring_the_funnel_to_the_level_of_the_data(data, model):
     assert "delivery" not in model.levels
 
 
+def test_levels_do_not_fall_where_outcomes_are_missing(data):
+    """All undelivered placements are known to have brought nothing, and of the delivered every sixth is measured."""
+    full, rows = data
+    delivered = full.labels.columns["delivery"][rows] > 0
+    assert delivered.mean() < 0.97
+    expected = fit(full, rows).expected(full.x[rows])["impressions"].sum()
+    ratios = []
+    for seed in range(3):
+        lost = np.random.default_rng(seed).random(len(full.x)) > 1 / 6
+        few = fit(full, rows, impressions=np.where(lost, np.nan, full.labels.columns["impressions"]))
+        ratios.append(few.expected(full.x[rows])["impressions"].sum() / expected)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.2)
+
+
 def test_season_is_not_learnt_from_less_than_a_year(data):
     full, rows = data
     model = fit(full, rows)

@@ -58,18 +58,21 @@ def slices(*z):
         (True, result(1.0, 1.5, target="impressions", missing="no sale was known"), True,
          ["deviance of impressions", "no sale was known; the verdict rests on impressions alone"]),
         (True, result(float("nan"), 1.5), False, ["not below"]),
-        (True, result(1.0, 1.5, coverage=COVERAGE[0]), True, ["hold 0.70 of 400", ", within 0.70 to 0.90"]),
-        (True, result(1.0, 1.5, coverage=0.67), False, ["hold 0.67 of 400", "0.65 to 0.69", "not within"]),
-        (True, result(1.0, 1.5, coverage=0.67, noise=0.04), True, ["0.63 to 0.71, within"]),
-        (True, result(1.0, 1.5, coverage=0.93), False, ["not within"]),
-        (True, result(1.0, 1.5, coverage=0.93, noise=0.04), True, [", within"]),
+        (True, result(1.0, 1.5, coverage=COVERAGE[0]), True, ["hold 0.70 of 400", "reaches into 0.70 to 0.90"]),
+        (True, result(1.0, 1.5, coverage=0.67), False,
+         ["hold 0.67 of 400", "of that share, 0.65 to 0.69, lies outside of 0.70 to 0.90"]),
+        (True, result(1.0, 1.5, coverage=0.67, noise=0.04), True, ["0.63 to 0.71, reaches into 0.70"]),
+        (True, result(1.0, 1.5, coverage=0.93), False, ["0.95, lies outside of 0.70 to 0.90"]),
+        (True, result(1.0, 1.5, coverage=0.93, noise=0.04), True, ["0.97, reaches into 0.70 to 0.90"]),
         (True, result(1.0, 1.5, coverage=0.5, rows=99), True, ["hold 0.50 of 99", "too few to judge"]),
-        (True, result(1.0, 1.5, coverage=None), True, ["within 0.67 to 1.50"]),
-        (True, result(1.0, 1.5, calibration=2.0, interval=(1.51, 2.4)), False, ["2.00", "not within 0.67 to 1.50"]),
+        (True, result(1.0, 1.5, coverage=None), True, ["reaches into 0.67 to 1.50"]),
+        (True, result(1.0, 1.5, calibration=2.0, interval=(1.51, 2.4)), False,
+         ["2.00", "1.51 to 2.40, lies outside of 0.67 to 1.50"]),
         # the window's luck may be all of it
-        (True, result(1.0, 1.5, calibration=2.0, interval=(1.4, 2.4)), True, ["2.00", "1.40 to 2.40, within"]),
-        (True, result(1.0, 1.5, calibration=0.5, interval=(0.4, 0.66)), False, ["not within"]),
-        (True, result(1.0, 1.5, calibration=float("nan")), False, ["not within"]),
+        (True, result(1.0, 1.5, calibration=2.0, interval=(1.4, 2.4)), True,
+         ["value 2.00; its 90 % interval, 1.40 to 2.40, reaches into 0.67 to 1.50"]),
+        (True, result(1.0, 1.5, calibration=0.5, interval=(0.4, 0.66)), False, ["lies outside of"]),
+        (True, result(1.0, 1.5, calibration=float("nan")), False, ["value cannot be told"]),
     ],
 )  # fmt: skip
 def test_first_model(passed, judged, promote, words):
@@ -108,6 +111,27 @@ def test_against_the_version_in_force(met, promote, words):
 
 def test_a_good_duel_saves_no_model_that_loses_to_a_rule():
     assert not judge_promotion(True, result(1.6, 1.5), duel=replace(LEVEL_DUEL, gain=0.5)).promote
+
+
+@pytest.mark.parametrize(
+    ("judged", "name", "tag"),
+    [
+        (result(1.0, 1.5, calibration=0.4, interval=(0.3, 0.5)), "calibration", "failed: 0.4000 against 0.6667"),
+        (result(1.0, 1.5, calibration=2.0, interval=(1.6, 2.4)), "calibration", "failed: 2.0000 against 1.5000"),
+        (result(1.0, 1.5, calibration=0.63, interval=(0.43, 1.07)), "calibration", "passed: 0.6300 against 0.6667"),
+        (result(1.0, 1.5, calibration=math.nan), "calibration", "failed"),
+        (result(1.0, 1.5, coverage=0.6), "coverage", "failed: 0.6000 against 0.7000"),
+        (result(1.0, 1.5, coverage=0.95), "coverage", "failed: 0.9500 against 0.9000"),
+    ],
+)
+def test_a_figure_is_held_against_the_bound_on_its_side(judged, name, tag):
+    assert judge_promotion(True, judged).tags()[f"gate.{name}"] == tag
+
+
+def test_no_figure_outside_of_the_bounds_is_said_to_be_within():
+    for low in (0.3, 0.43, 0.9, 1.6):
+        text = judge_promotion(True, result(1.0, 1.5, calibration=low + 0.05, interval=(low, low + 0.3))).text()
+        assert "within" not in text
 
 
 def test_tags_hold_each_figure_beside_its_threshold():

@@ -17,6 +17,7 @@ from features.tables import build
 from features.value import placement_value
 from training.backtest import backtest, outcome
 from training.dataset import build_dataset
+from training.judgeable import judgeable
 from training.off_policy import Policy, alternatives, best_of_each, mean_choices, off_policy
 from training.off_policy_answer import MIN_CAMPAIGNS, MIN_EFFECTIVE, MIN_MATCHED, OffPolicy, Support, too_little
 from training.past_candidates import Foretold
@@ -158,7 +159,7 @@ def true_roi(hidden, data, result):
     true = Foretold(could.foretold.x, value, means.cost, value)
     choices = mean_choices(replace(could, foretold=true), market.basis.cost_floor)
     rows = result.split.test
-    known = rows[np.isfinite(outcome(data, "value")[rows]) & np.isfinite(p.cost[rows])]
+    known = rows[judgeable(market, rows, outcome(data, "value")[rows]) & np.isfinite(p.cost[rows])]
     bookings = np.bincount(np.searchsorted(could.campaigns, p.campaign[known]), minlength=len(could.campaigns))
     return float((bookings * choices.value).sum() / (bookings * choices.cost).sum() - 1)
 
@@ -211,7 +212,7 @@ def test_what_it_says(sample):
     assert support.effective <= support.matched
     assert 0 < support.largest_weight < 0.5
     p, rows = data.market.placements, result.split.test
-    known = np.isfinite(outcome(data, "value")[rows]) & np.isfinite(p.cost[rows])
+    known = judgeable(data.market, rows, outcome(data, "value")[rows]) & np.isfinite(p.cost[rows])
     cost = np.maximum(p.cost[rows][known], data.market.basis.cost_floor)
     assert answer.estimates[TEAM].estimate == pytest.approx(outcome(data, "value")[rows][known].sum() / cost.sum() - 1)
 

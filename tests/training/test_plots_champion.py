@@ -1,12 +1,15 @@
 """Plots and tables beside the version in force."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from training.drift import PSI_LIMIT, Drift, State
 from training.duel import Duel, SliceGain
-from training.plots_champion import COLOURS, drift_by_column, drift_frame, duel_by_slice, duel_frame, strongest
+from training.gate import _floors
+from training.plots_champion import drift_by_column, drift_frame, duel_by_slice, duel_frame, strongest
+from training.plots_intervals import COLOURS
 
 SLICES = (SliceGain("goal", "launch", 80, 0.4, 4.0), SliceGain("tier", "micro", 90, -0.1, -0.5),
           SliceGain("tier", "nano", 70, 0.0, 0.0))  # fmt: skip
@@ -36,6 +39,16 @@ def test_the_duel_is_drawn_in_all_and_by_slice():
     assert bars[2] == pytest.approx([-0.1 - 0.329, -0.1 + 0.329])
 
 
+@pytest.mark.parametrize(("z", "colour"), [(-2.0, "level"), (-2.5, "worse"), (2.0, "level"), (2.5, "better")])
+def test_a_slice_is_painted_as_the_gate_judges_it(z, colour):
+    # at 90 % by itself every one of these would be beyond chance
+    one = replace(DUEL, slices=(SliceGain("tier", "nano", 99, z / 9, z),))
+    axes = duel_by_slice(one).axes[0]
+    assert {line.get_color() for line in axes.get_lines() if line.get_ydata()[0] == 1} == {COLOURS[colour]}
+    assert _floors(one).passed is (colour != "worse")
+    assert axes.get_title().splitlines()[1] == "(slices coloured beyond 2.4 standard errors: 5 % for all together)"
+
+
 def test_the_duel_as_a_table():
     frame = duel_frame(DUEL)
     assert frame["member"].to_list() == ["all", "launch", "micro", "nano"]
@@ -50,7 +63,6 @@ def test_what_drifted_stands_first_and_red():
     assert [bar.get_width() for bar in axes.patches] == [0.9, 0.3, 0.5]
     red, blue = axes.patches[0].get_facecolor(), axes.patches[2].get_facecolor()
     assert axes.patches[1].get_facecolor() == red != blue
-    assert COLOURS[State.DRIFT] == "tab:red"
     assert "2 of 4 columns" in axes.get_title()
     assert axes.get_xlim()[1] > PSI_LIMIT
 
@@ -65,5 +77,5 @@ def test_drift_as_a_table_has_no_nan():
 
 def test_nothing_comparable_still_draws():
     axes = drift_by_column([drift("niche", State.TOO_FEW, math.nan)], "7").axes[0]
-    assert len(axes.patches) == 0
+    assert len(axes.patches) == 0  # too few campaigns and nothing amiss
     assert "0 of 1" in axes.get_title()

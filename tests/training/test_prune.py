@@ -14,7 +14,8 @@ from serving.release import load_release
 from serving.release_file import FILE, STORE, read_release_file, store_path
 from tests.training.test_publish import a_catalogue, a_model, bento_of_its_own
 from training.prune import Pruned, prune, size
-from training.publish import promote, publish, roll_back, store_catalogue, store_model, stored_versions
+from training.publish import promote, publish, roll_back, store_catalogue, store_model
+from training.stored import stored_versions
 
 __all__ = ["bento_of_its_own"]
 DAY = 86_400

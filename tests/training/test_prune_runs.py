@@ -17,10 +17,13 @@ from serving.model import save_model
 from serving.release_file import FILE, read_release_file
 from tests.training.test_prune import DAY, bento_of_its_own, fill, store, tree
 from tests.training.test_publish import a_model
-from training import cli, prune_runs, tracking
+from training import cli, mlflow_store, prune_runs, registry, tracking
 from training.prune import Pruned, prune, size
-from training.publish import promote, publish, stored_versions
-from training.tracking import ChildRecord, ModelRecord, RunRecord
+from training.publish import promote, publish
+from training.registry import ModelRecord
+from training.stored import stored_versions
+from training.tracking import ChildRecord, RunRecord
+from training.version_list import list_versions
 
 __all__ = ["bento_of_its_own"]
 
@@ -64,7 +67,7 @@ def recorded(tmp_path_factory):
         patch.setenv("BENTOML_HOME", str(root / "bento"))
         patch.setenv("BENTOML_DO_NOT_TRACK", "True")
         # so that what MLflow writes there is undone; empty means none
-        patch.setenv(tracking.TRACKING, "")
+        patch.setenv(mlflow_store.TRACKING, "")
         for number in range(1, 7):
             children = (ChildRecord("trial 1", {}, {"d": 1.0}, {"kind": "trial"}),) if number == 1 else ()
             version, run_id = tracking.log_run(home, a_record(f"train {number}", "train", model, children))
@@ -74,13 +77,13 @@ def recorded(tmp_path_factory):
                 pairs[number] = store(home, number, run_id=run_id)
         for number in (2, 3, 4, 5):
             publish(home, *pairs[number])
-        tracking.set_champion(home)
+        registry.set_aliases(home)
         for name in ("b1", "b2", "b3"):
             run_ids[name] = tracking.log_run(home, a_record(name, "backtest"))[1]
-        with tracking.connected(home) as connected:
+        with mlflow_store.connected(home) as connected:
             client = connected.MlflowClient()
-            client.set_registered_model_alias(tracking.REGISTERED, tracking.CHALLENGER, "2")
-            experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
+            client.set_registered_model_alias(registry.REGISTERED, registry.CHALLENGER, "2")
+            experiment = client.get_experiment_by_name(mlflow_store.EXPERIMENT).experiment_id
             long_ago = int((time.time() - 2 * DAY) * 1000)
             for name, start in (("killed 1", long_ago - 1), ("killed 2", long_ago), ("at work", None)):
                 run_ids[name] = client.create_run(experiment, start, {"kind": "other"}, name).info.run_id
@@ -93,7 +96,7 @@ def recorded(tmp_path_factory):
         artifacts = size(home / "mlflow" / "artifacts")
         did = prune(home, 1)
         left = size(home / "mlflow" / "artifacts")
-        with tracking.connected(home) as connected:
+        with mlflow_store.connected(home) as connected:
             client = connected.MlflowClient()
         yield Recorded(home, copy, run_ids, {}, metrics, artifacts, would, did, left, client)
         mlflow.set_tracking_uri(before)
@@ -121,7 +124,7 @@ def test_only_files_of_runs_that_nobody_needs_go(recorded):
 def models_of(recorded):
     return {
         str(v.version): v.source.removeprefix("models:/")
-        for v in recorded.client.search_model_versions(f"name = '{tracking.REGISTERED}'")
+        for v in recorded.client.search_model_versions(f"name = '{registry.REGISTERED}'")
     }
 
 
@@ -133,7 +136,7 @@ def test_figures_of_every_run_stay_and_what_was_emptied_says_so(recorded):
         assert (run.data.tags.get("pruned") == "true") is (name in EMPTIED)
     assert recorded.metrics["3"] == {"deviance": 1.5}
     for version, model in models_of(recorded).items():
-        tags = recorded.client.get_model_version(tracking.REGISTERED, version).tags
+        tags = recorded.client.get_model_version(registry.REGISTERED, version).tags
         assert (tags.get("pruned") == "true") is (version in EMPTIED)
         assert (recorded.client.get_logged_model(model).tags.get("pruned") == "true") is (version in EMPTIED)
 
@@ -170,13 +173,15 @@ def test_pruning_a_copy_of_a_home_leaves_the_files_of_the_original(recorded):
     assert said.notes == (
         f"The files of 5 MLflow runs lie outside {recorded.copy}, which was copied or moved: left alone.",
     )
+    states = {row.version: row.state for row in list_versions(recorded.copy, read_release_file(recorded.copy))}
+    assert states == {"6": "", "5": "live", "4": "", "3": "not stored", "2": "", "1": "not stored"}
     assert size(recorded.home / "mlflow" / "artifacts") == recorded.left
     assert size(recorded.copy / "mlflow" / "artifacts") == recorded.artifacts
 
 
 def test_of_a_store_that_others_may_use_only_runs_of_own_versions_go(recorded, monkeypatch):
     address = f"sqlite:///{recorded.copy / 'mlflow' / 'mlflow.db'}"
-    monkeypatch.setenv(tracking.TRACKING, address)
+    monkeypatch.setenv(mlflow_store.TRACKING, address)
     three = recorded.run_ids["3"]
     assert [run.run_id for run in prune_runs.to_empty(recorded.copy, 1, {"3": three}, set()).runs] == [three]
     # version 3 of a store that this home used before is another one
@@ -194,7 +199,7 @@ def test_emptying_what_a_killed_prune_had_emptied_is_no_error(recorded):
 def test_nothing_goes_while_mlflow_does_not_answer(tmp_path, monkeypatch):
     fill(tmp_path, 4)
     before = tree(tmp_path)
-    monkeypatch.setenv(tracking.TRACKING, "http://127.0.0.1:9")
+    monkeypatch.setenv(mlflow_store.TRACKING, "http://127.0.0.1:9")
     with pytest.raises(DataError, match="MLflow at http://127.0.0.1:9 failed.*Check that it is reachable"):
         prune(tmp_path, 1)
     assert tree(tmp_path) == before

@@ -33,8 +33,8 @@ from training.publish import (
     serve_catalogue,
     store_catalogue,
     store_model,
-    stored_versions,
 )
+from training.stored import stored_versions
 
 NOTHING = np.zeros(0)
 
@@ -164,7 +164,7 @@ def test_a_version_that_is_damaged_is_replaced(tmp_path):
 def test_a_number_of_another_run_is_refused(tmp_path):
     store_model(tmp_path, a_model("1"), {"run_id": "aaa"})
     store_model(tmp_path, a_model("1"), {"run_id": "aaa"})
-    with pytest.raises(DataError, match=r"version 1 .* another run \(aaa\).*MLFLOW_TRACKING_URI") as error:
+    with pytest.raises(DataError, match=r"version 1 .* another run \(aaa\).*Train again") as error:
         store_model(tmp_path, a_model("1", intercept=9.0), {"run_id": "bbb"})
     assert error.value.field == "version"
 
@@ -260,6 +260,20 @@ def test_promoting_a_broken_version_changes_nothing(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         promote(tmp_path, "2")
     assert names(tmp_path)[0] == "influencer-roi-model:1"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"mod', '{"model": 5, "catalogue": "x"}', '{"model": "nocolon", "catalogue": "neither"}']
+)
+def test_promoting_mends_a_broken_release_and_says_what_is_lost(tmp_path, caplog, text):
+    catalogue = stock(tmp_path, "1", "2")
+    promote(tmp_path, "1")
+    assert "release.json" not in caplog.text
+    (tmp_path / FILE).write_text(text)
+    promote(tmp_path, "2")
+    assert read_release_file(tmp_path) == ReleaseFile(f"{MODEL}:2", catalogue)
+    assert caplog.text.count("release.json could not be read and is written anew") == 1
+    assert "`rollback` does not reach it" in caplog.text
 
 
 # --- rolling back

@@ -12,6 +12,7 @@ from serving.together import USUAL_SHARED, Together
 from training.backtest import backtest, outcome
 from training.card import together_text
 from training.dataset import build_dataset
+from training.judgeable import judgeable
 from training.pipeline import fit_served
 from training.sample import write_sample
 from training.source import load
@@ -234,11 +235,13 @@ def test_a_model_learns_it_from_placements_it_had_not_seen(market, backtested):
     p = loaded.market.placements
     result = backtest(data, time_split(p, loaded.as_of), options) if backtested else None
     rows = labelled(p, loaded.as_of)
-    found = fit_served(data, rows, result, options).together
+    model = fit_served(data, rows, result, options)
+    found = model.together
     table = pl.read_csv(market / "placements.csv").filter(pl.col("reach").is_not_null())
     assert found.reach_placements == table.height
     assert found.reach_per_impression == pytest.approx(table["reach"].sum() / table["impressions"].sum())
-    judged = rows[np.isfinite(outcome(data, "value")[rows])] if result is None else result.judged
+    judged = rows[judgeable(loaded.market, rows, outcome(data, "value")[rows])] if result is None else result.judged
+    assert model.intervals["any"].rows == len(judged)
     _, counts = np.unique(p.campaign[judged], return_counts=True)
     assert found.shared_placements == pytest.approx(counts[counts > 1].sum(), rel=0.05)
     assert found.small_first_campaigns + found.big_first_campaigns > 0

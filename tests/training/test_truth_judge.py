@@ -10,9 +10,10 @@ from threadpoolctl import threadpool_limits
 
 from features.matrix import NAMES
 from features.settings import Settings
-from training.backtest import MODEL, backtest
+from training.backtest import MODEL, backtest, outcome, rule_data
 from training.baselines import RIDGE, RULES, rule_orders
 from training.dataset import build_dataset
+from training.judgeable import judgeable
 from training.pipeline import fit_served
 from training.sample import write_sample
 from training.sample_truth import FOLDER, read_truth
@@ -223,3 +224,13 @@ def test_rules_learn_from_the_rows_given_alone(world, truth, result):
     )  # its order is not learnt
     assert fewer.figures["followers"].decile_error != result.figures["followers"].decile_error
     assert fewer.figures[RIDGE].oracle_share != result.figures[RIDGE].oracle_share
+
+
+def test_of_what_was_not_delivered_rules_learn_no_more_than_of_the_rest(world, truth, result, monkeypatch):
+    data, rows, _, model = world
+    asked = []
+    monkeypatch.setattr("training.truth_judge.rule_data", lambda *args: asked.append(args[1]) or rule_data(*args))
+    judge_by_truth(data, rows, model, truth)
+    value = outcome(data, "value")[rows]
+    np.testing.assert_array_equal(asked[0], rows[judgeable(data.market, rows, value)])
+    assert len(asked[0]) < np.isfinite(value).sum()

@@ -18,7 +18,7 @@ from features.settings import Settings
 from features.tables import build
 from serving.model import load_model
 from serving.release_file import STORE, store_path
-from training import tracking
+from training import mlflow_store
 from training.backtest import MODEL, backtest, outcome
 from training.cli import app
 from training.dataset import build_dataset
@@ -248,7 +248,7 @@ def trained(tmp_path_factory):
     market, home = root / "market", root / "home"
     write_sample(market, creators=300, placements=3500, snapshots=9, seed=1, fmt="parquet")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(tracking.TRACKING, raising=False)
+        patch.delenv(mlflow_store.TRACKING, raising=False)
         # set beforehand, so that what training sets is undone after the tests
         places = {"MPLCONFIGDIR": root / "fonts", "BENTOML_HOME": home / STORE}
         for name, value in {**places, "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
@@ -261,9 +261,9 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(trained):
-    with tracking.connected(trained[1]) as mlflow:
+    with mlflow_store.connected(trained[1]) as mlflow:
         client = mlflow.MlflowClient()
-        experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+        experiment = client.get_experiment_by_name(mlflow_store.EXPERIMENT)
         return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
 
 
@@ -285,6 +285,7 @@ def test_trials_are_runs_nested_in_the_training_run(runs):
     for child in children:
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert child.data.tags["kind"] == "trial"
+        assert child.data.tags["mlflow.source.name"] == "influencer-roi"
         assert child.info.status == "FINISHED"
         assert set(child.data.params) == set(tuned)
         assert child.data.metrics["inner_deviance"] > 0
