@@ -51,7 +51,7 @@ def _priced(shop: Shop, slot: float, until: float) -> list[Mask]:
     worth: dict[float, float] = {}
     found: list[Mask] = []
     prices = list(SLOT_PRICES)
-    for _ in range(REFINED + 1):
+    for _ in range(REFINED + 1 if _slots_are_scarce(shop.problem) else 1):
         for price in prices:
             if worth and perf_counter() > until:
                 break
@@ -85,6 +85,11 @@ def solve_in_order(problem: Problem, order: Ints) -> Mask | None:
     while (allowed := basket.allowed()).any():
         basket.add(int(order[allowed[order]][0]))
     return basket.chosen
+
+
+def _slots_are_scarce(problem: Problem) -> bool:
+    """Whether a limit counts creators: else money alone is scarce, and slots have no price."""
+    return any(row.counts_creators and np.isfinite(row.high) for row in problem.rows)
 
 
 def _most_offers(problem: Problem) -> int:
@@ -143,6 +148,7 @@ def _exchanged(shop: Shop, best: Mask, until: float) -> Mask:
     """Leave each pick out in turn and fill up again, as long as that helps and there is time."""
     problem = shop.problem
     worth = problem.worth_of(best)
+    prices = (0.0, DEAR) if _slots_are_scarce(problem) else (0.0,)
     for _ in range(ROUNDS):
         before = worth
         picks = np.flatnonzero(best)
@@ -153,7 +159,7 @@ def _exchanged(shop: Shop, best: Mask, until: float) -> Mask:
                 continue
             rest = best.copy()
             rest[pick] = False
-            for price in (0.0, DEAR):
+            for price in prices:
                 filled = _filled(shop, rest, price, int(pick))
                 if filled is not None and problem.worth_of(filled) > worth * (1 + 1e-12) + 1e-12:
                     best, worth = filled, problem.worth_of(filled)
