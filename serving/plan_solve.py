@@ -147,7 +147,7 @@ def _careful(
     # the best without risk is a good one to begin with
     bold = solve(replace(problem, risk=0.0, draws=None), BOLD * seconds, starts=(fast,), gap=gap, exact=exact).chosen
     few = np.union1d(_foremost(problem, upper, _most_fast(upper)), np.flatnonzero(bold))
-    sets = [mask_of(len(problem), few[one]) for one in careful_sets(problem.part(few), bold[few], until)]
+    sets = [fast, *(mask_of(len(problem), few[one]) for one in careful_sets(problem.part(few), bold[few], until))]
     return max(sets, key=problem.worth_of), tuple(problem.tail(one) for one in sets)
 
 

@@ -6,6 +6,7 @@ import pytest
 from serving.plan_bound import bound
 from serving.plan_problem import Problem, Row
 from serving.plan_risk import careful_bound, careful_sets, over
+from serving.plan_solve import solve
 from tests.serving.random_plans import best_of_all, keeping, random_problem
 
 
@@ -30,6 +31,14 @@ def test_many_small_ones_are_met_on_the_way_from_one_large():
     assert problem.worth_of(start) == 0.0
     assert not best[39]
     assert best.sum() == 10
+
+
+def test_a_set_to_begin_from_is_not_lost_to_the_boldest():
+    """Without risk the large one is the best; there is no time to play against it."""
+    problem = risky()
+    small = np.arange(40) < 10
+    found = solve(problem, 0.0, starts=(small,), exact=False)
+    assert problem.worth_of(found.chosen) >= problem.worth_of(small) > 0.0
 
 
 def test_nothing_is_played_after_time():
